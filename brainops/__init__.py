@@ -1,0 +1,1 @@
+"""What BrainOps knows: the engine-free library. Nothing in here imports temporalio."""
