@@ -1,0 +1,45 @@
+"""The one way in which long activities heartbeat."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+BEATS_IN_A_TIMEOUT = 4
+"""Heartbeats within one heartbeat timeout: a late one or two does not lose the activity."""
+
+
+@asynccontextmanager
+async def heartbeating(details: Callable[[], object] | None = None) -> AsyncIterator[Callable[[], None]]:
+    """Heartbeat in the background for as long as the block runs; yields a function that beats at once.
+
+    `details` gives what another worker needs to go on, fresh at each beat. Without a `heartbeat_timeout` the
+    activity could not be cancelled and its loss would not be seen, so that is refused.
+    """
+    timeout = activity.info().heartbeat_timeout
+    if timeout is None or not timeout:
+        raise ApplicationError(
+            f"activity {activity.info().activity_type} runs long and was called without a heartbeat_timeout; set one",
+            type="InternalError",
+            non_retryable=True,
+        )
+
+    def beat() -> None:
+        if details is None:
+            activity.heartbeat()
+        else:
+            activity.heartbeat(details())
+
+    async def keep_beating(interval: float) -> None:
+        while True:
+            beat()
+            await asyncio.sleep(interval)
+
+    beating = asyncio.create_task(keep_beating(timeout.total_seconds() / BEATS_IN_A_TIMEOUT))
+    try:
+        yield beat
+    finally:
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)

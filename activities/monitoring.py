@@ -1,0 +1,198 @@
+"""The watch over a host's services: probes, samples, and incidents opened on a change.
+
+Whatever is lost on the way (a signal while Temporal was down, a worker in mid-probe) is found again by comparing
+what fails now with what is being worked on, once a second.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+
+import structlog
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
+from temporalio.exceptions import ApplicationError
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.heartbeat import heartbeating
+from brainops.checks.store import CheckStore
+from brainops.checks.watcher import Watcher
+from brainops.config.models import BrainOpsConfig, Service
+from brainops.contracts.agent import AgentName
+from brainops.contracts.check import CheckState, CheckStatus, Observation, Sample
+from brainops.contracts.incident import IncidentInput
+from brainops.contracts.monitoring import WatchRequest
+from brainops.contracts.names import AGENT_ATTRIBUTE, CONTROL_QUEUE, SERVICE_ATTRIBUTE, incident_workflow_id
+from brainops.errors import BrainOpsError, UnavailableError
+from brainops.incidents.store import IncidentStore
+from brainops.services.known_good import KnownGoodFiles
+from brainops.services.process import ProcessAdapter
+from brainops.telemetry.outage import Outage
+
+LOOK_SECONDS = 1.0
+"""How often what fails is compared with what is worked on."""
+
+GRACE_SECONDS = 2.0
+"""How long a failing check may be without an incident before one is opened for it again."""
+
+_AGENT = SearchAttributeKey.for_keyword(AGENT_ATTRIBUTE)
+_SERVICE = SearchAttributeKey.for_keyword(SERVICE_ATTRIBUTE)
+_log = structlog.get_logger(__name__)
+
+
+class IncidentDesk:
+    """Opens incidents and tells open ones what was seen."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def report(self, observation: Observation) -> None:
+        """Start the incident of a failing check or signal the one that is open; tell it when the check passes.
+
+        Raises UnavailableError while Temporal does not answer.
+        """
+        workflow_id = incident_workflow_id(observation.service, observation.check)
+        try:
+            if observation.failing:
+                await self._open(workflow_id, observation)
+            else:
+                await self._client.get_workflow_handle(workflow_id).signal("observe", observation)
+        except RPCError as error:
+            if error.status is RPCStatusCode.NOT_FOUND and not observation.failing:
+                return
+            raise UnavailableError(f"Temporal did not take the observation of {workflow_id}: {error}") from error
+
+    async def _open(self, workflow_id: str, observation: Observation) -> None:
+        seen = f"{observation.service}/{observation.check}: {observation.detail or observation.reason.value}"
+        await self._client.start_workflow(
+            "IncidentWorkflow",
+            IncidentInput(observation=observation),
+            id=workflow_id,
+            task_queue=CONTROL_QUEUE,
+            start_signal="observe",
+            start_signal_args=[observation],
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            search_attributes=TypedSearchAttributes(
+                [
+                    SearchAttributePair(_AGENT, AgentName.SYSTEM_MONITOR.value),
+                    SearchAttributePair(_SERVICE, observation.service),
+                ]
+            ),
+            static_summary=seen[:200],
+        )
+
+
+class Watch:
+    """The long activity of a host."""
+
+    def __init__(
+        self,
+        config: BrainOpsConfig,
+        host: str,
+        checks: CheckStore,
+        incidents: IncidentStore,
+        adapter: ProcessAdapter,
+        known_good: KnownGoodFiles,
+        client: Client,
+    ) -> None:
+        self._services: Mapping[str, Service] = {
+            name: service for name, service in config.services.items() if service.host == host
+        }
+        self._host = host
+        self._checks = checks
+        self._incidents = incidents
+        self._adapter = adapter
+        self._known_good = known_good
+        self._desk = IncidentDesk(client)
+        self._uncovered_since: dict[tuple[str, str], float] = {}
+
+    @activity.defn
+    async def watch_services(self, request: WatchRequest) -> None:
+        """Probe every service of the host until cancelled or the worker stops.
+
+        The heartbeat carries the checks that do not pass, so another worker goes on where this one stopped.
+        """
+        if request.host != self._host:
+            raise ApplicationError(f"this worker serves {self._host}, not {request.host}", type="InternalError")
+        watcher = Watcher(
+            self._services,
+            self._adapter,
+            previous=await self._previous(),
+            host=self._host,
+            on_change=self._on_change,
+            on_samples=self._on_samples,
+            on_healthy=self._on_healthy,
+        )
+        async with heartbeating(lambda: [state for state in watcher.snapshot() if state.status is CheckStatus.FAILING]):
+            running = [
+                asyncio.create_task(watcher.run()),
+                asyncio.create_task(self._reconcile(watcher)),
+                asyncio.create_task(activity.wait_for_worker_shutdown()),
+            ]
+            try:
+                await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in running:
+                    if task.done() and not task.cancelled():
+                        task.result()
+            finally:
+                for task in running:
+                    task.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
+        raise ApplicationError("the worker stops; another one goes on watching", type="WorkerStopped")
+
+    async def _previous(self) -> list[CheckState]:
+        """Where the last watch stopped: the rows, and what its last heartbeat knew beyond them."""
+        states = {(state.service, state.check): state for state in await self._checks.states(self._host)}
+        for details in activity.info().heartbeat_details:
+            for item in details if isinstance(details, list) else []:
+                state = CheckState.model_validate(item)
+                known = states.get((state.service, state.check))
+                if known is None or known.seq < state.seq:
+                    states[state.service, state.check] = state
+        return list(states.values())
+
+    async def _on_change(self, state: CheckState, observation: Observation) -> None:
+        await self._checks.save_state(self._host, state)
+        await self._desk.report(observation)
+
+    async def _on_samples(self, samples: Sequence[Sample]) -> None:
+        await self._checks.add_samples(list(samples))
+
+    async def _on_healthy(self, service: str) -> None:
+        run = self._adapter.newest(service)
+        if run is not None:
+            await self._known_good.keep(service, self._services[service], run)
+
+    async def _reconcile(self, watcher: Watcher) -> None:
+        """Open what fails and nobody works on; close what is worked on and passes."""
+        outage = Outage()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self._reopen(watcher)
+                await self._tell_recovered(watcher)
+            except BrainOpsError as error:
+                if outage.failed():
+                    _log.warning("what fails cannot be compared with what is worked on", reason=str(error))
+            else:
+                if failures := outage.recovered():
+                    _log.info("what fails is compared with what is worked on again", failures=failures)
+
+    async def _reopen(self, watcher: Watcher) -> None:
+        if not any(state.status is CheckStatus.FAILING for state in watcher.snapshot()):
+            self._uncovered_since.clear()
+            return
+        now = time.monotonic()
+        uncovered = {(state.service, state.check): state for state in await self._incidents.uncovered(self._host)}
+        self._uncovered_since = {key: self._uncovered_since.get(key, now) for key in uncovered}
+        for (service, check), since in self._uncovered_since.items():
+            if now - since < GRACE_SECONDS:
+                continue
+            state = watcher.announce_again(service, check)
+            if state is not None:
+                await self._on_change(state, watcher.observation_for(state))
+
+    async def _tell_recovered(self, watcher: Watcher) -> None:
+        for state in await self._incidents.unnoticed_recoveries(self._host):
+            await self._desk.report(watcher.observation_for(state))
