@@ -1,0 +1,1 @@
+"""What runs: worker processes, the Temporal plugin, and the local stack."""

@@ -1,0 +1,201 @@
+"""What happens once everything runs: `python -m workers.bring_up`.
+
+Idempotent, and run again whenever the Temporal server came back with a fresh file: services are made known,
+the agents' lives, the watch and the schedules are started where they do not run, services that never ran are
+started, and every open plan is taken up again from its row.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+)
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+)
+
+from agents.roster import CHARTERS
+from brainops.config.models import LOCAL_HOST, AgentOverrides, BrainOpsConfig
+from brainops.contracts.agent import AgentName, AgentState, Budget
+from brainops.contracts.base import Actor, ActorKind
+from brainops.contracts.monitoring import RetentionRequest, StartupRequest, StartupResult, WatchRequest
+from brainops.contracts.names import (
+    AGENT_ATTRIBUTE,
+    CONTROL_QUEUE,
+    RETENTION_SCHEDULE_ID,
+    SERVICE_ATTRIBUTE,
+    agent_workflow_id,
+    monitoring_workflow_id,
+    startup_workflow_id,
+)
+from brainops.crew.store import CrewStore
+from brainops.database.engine import Database
+from brainops.errors import BrainOpsError
+from brainops.incidents.store import IncidentStore
+from brainops.services.store import ServiceStore
+from brainops.telemetry.logging import configure_logging
+from workers.main import configured
+from workers.runtime import connect_temporal
+from workflows.agent import AgentWorkflow
+from workflows.incident import IncidentWorkflow
+from workflows.monitoring import MonitoringWorkflow
+from workflows.retention import RetentionWorkflow
+from workflows.startup import StartupWorkflow
+
+STARTUP_TIMEOUT = timedelta(minutes=10)
+RETENTION_INTERVAL = timedelta(minutes=5)
+
+_AGENT = SearchAttributeKey.for_keyword(AGENT_ATTRIBUTE)
+_SERVICE = SearchAttributeKey.for_keyword(SERVICE_ATTRIBUTE)
+
+
+@dataclass(frozen=True)
+class BringUp:
+    """What was done."""
+
+    agents: int
+    plans_taken_up: int
+    started: tuple[str, ...]
+    failed: dict[str, str]
+
+
+async def bring_up(client: Client, database: Database, config: BrainOpsConfig, host: str) -> BringUp:
+    """Bring rows and workflows into agreement with the configuration. Everything in it may be repeated."""
+    await ServiceStore(database).apply(config.services)
+    await asyncio.gather(*(_start_agent(client, CrewStore(database), config, name) for name in AgentName))
+    taken_up = await _take_up_open_plans(client, IncidentStore(database))
+    started = await _start_services(client, host)
+    await _watch(client, host)
+    await _schedule_retention(client)
+    return BringUp(agents=len(AgentName), plans_taken_up=taken_up, started=started.started, failed=dict(started.failed))
+
+
+async def _start_agent(client: Client, crew: CrewStore, config: BrainOpsConfig, name: AgentName) -> None:
+    charter = CHARTERS[name]
+    overrides = config.agents.get(name, AgentOverrides())
+    known = await crew.load(name) or AgentState(name=name)
+    budget = overrides.budget
+    state = known.model_copy(
+        update={
+            "enabled": overrides.enabled,
+            "has_job": charter.has_job,
+            "job": charter.job,
+            "budget": Budget(
+                daily_usd=budget.daily_usd if budget is not None else None, spent_usd=known.budget.spent_usd
+            ),
+        }
+    )
+    await client.start_workflow(
+        AgentWorkflow.run,
+        state,
+        id=agent_workflow_id(name),
+        task_queue=CONTROL_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        search_attributes=TypedSearchAttributes([SearchAttributePair(_AGENT, name.value)]),
+        static_summary=charter.job[:200],
+    )
+
+
+async def _take_up_open_plans(client: Client, incidents: IncidentStore) -> int:
+    """Start the plans of open incidents whose workflow does not run: after a fresh server file they all do not."""
+    open_plans = await incidents.open_plans()
+    for request, workflow_id in open_plans:
+        service = request.observation.service
+        await client.start_workflow(
+            IncidentWorkflow.run,
+            request,
+            id=workflow_id,
+            task_queue=CONTROL_QUEUE,
+            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+            search_attributes=TypedSearchAttributes(
+                [
+                    SearchAttributePair(_AGENT, AgentName.SYSTEM_MONITOR.value),
+                    SearchAttributePair(_SERVICE, service),
+                ]
+            ),
+            static_summary=f"{service}/{request.observation.check}: taken up again",
+        )
+    return len(open_plans)
+
+
+async def _start_services(client: Client, host: str) -> StartupResult:
+    return await client.execute_workflow(
+        StartupWorkflow.run,
+        StartupRequest(host=host),
+        id=startup_workflow_id(host),
+        task_queue=CONTROL_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        execution_timeout=STARTUP_TIMEOUT,
+        static_summary=f"first start of the services of {host}",
+    )
+
+
+async def _watch(client: Client, host: str) -> None:
+    await client.start_workflow(
+        MonitoringWorkflow.run,
+        WatchRequest(host=host),
+        id=monitoring_workflow_id(host),
+        task_queue=CONTROL_QUEUE,
+        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+        search_attributes=TypedSearchAttributes([SearchAttributePair(_AGENT, AgentName.SYSTEM_MONITOR.value)]),
+        static_summary=f"watch over {host}",
+    )
+
+
+async def _schedule_retention(client: Client) -> None:
+    schedule = Schedule(
+        action=ScheduleActionStartWorkflow(
+            RetentionWorkflow.run,
+            RetentionRequest(),
+            id=RETENTION_SCHEDULE_ID,
+            task_queue=CONTROL_QUEUE,
+            static_summary="thin samples, keep histories",
+        ),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=RETENTION_INTERVAL)]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
+    )
+    try:
+        await client.create_schedule(RETENTION_SCHEDULE_ID, schedule)
+    except ScheduleAlreadyRunningError:
+        return
+
+
+async def main() -> BringUp:
+    """Do it with what the environment names."""
+    loaded = configured()
+    database = Database(os.environ["BRAINOPS_DATABASE_URL"])
+    try:
+        client = await connect_temporal(Actor(kind=ActorKind.SCHEDULE, name="bring_up"))
+        return await bring_up(client, database, loaded.config, os.environ.get("BRAINOPS_HOST", LOCAL_HOST))
+    finally:
+        await database.close()
+
+
+def run() -> None:
+    """Entry point; prints what was done as one line of JSON."""
+    configure_logging("bring-up")
+    try:
+        done = asyncio.run(main())
+    except BrainOpsError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(1)
+    sys.stdout.write(json.dumps(asdict(done)) + "\n")
+
+
+if __name__ == "__main__":
+    run()

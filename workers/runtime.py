@@ -1,0 +1,59 @@
+"""Connecting to Temporal by the SDK's own environment configuration."""
+
+import asyncio
+import getpass
+import os
+from collections.abc import Sequence
+from datetime import timedelta
+
+from temporalio.client import Client, Plugin
+from temporalio.envconfig import ClientConfig
+from temporalio.service import KeepAliveConfig, RetryConfig, RPCError
+
+from brainops.contracts.base import Actor, ActorKind
+from brainops.errors import UnavailableError
+from workers.plugin import brainops_plugin
+
+DEFAULT_ADDRESS = "127.0.0.1:7233"
+
+
+def person() -> Actor:
+    """The person at the keyboard: `$BRAINOPS_ACTOR` (`person:mira`), else the login name."""
+    named = os.environ.get("BRAINOPS_ACTOR")
+    if named:
+        return Actor.parse(named)
+    try:
+        login = getpass.getuser()
+    except (KeyError, OSError):
+        login = str(os.getuid())
+    return Actor(kind=ActorKind.PERSON, name=login)
+
+
+async def connect_temporal(
+    actor: Actor | None = None, plugins: Sequence[Plugin] | None = None, timeout: timedelta = timedelta(seconds=5)
+) -> Client:
+    """Connect as `TEMPORAL_ADDRESS`, `TEMPORAL_NAMESPACE`, `TEMPORAL_API_KEY`, TLS variables or a profile say.
+
+    `actor`: who this process acts for; default: the person at the keyboard. Raises UnavailableError with the
+    address when no server answers within `timeout`.
+    """
+    config = ClientConfig.load_client_connect_config()
+    config.setdefault("target_host", DEFAULT_ADDRESS)
+    chosen = list(plugins) if plugins is not None else [brainops_plugin(actor or person())]
+    try:
+        return await asyncio.wait_for(
+            Client.connect(
+                **config,
+                plugins=chosen,
+                retry_config=RetryConfig(
+                    initial_interval_millis=100, max_interval_millis=1000, max_elapsed_time_millis=5000
+                ),
+                keep_alive_config=KeepAliveConfig(interval_millis=5000, timeout_millis=3000),
+            ),
+            timeout.total_seconds(),
+        )
+    except (RuntimeError, RPCError, TimeoutError) as error:
+        address = config.get("target_host")
+        raise UnavailableError(
+            f"no Temporal server answers at {address}; start one with `brainops up` or correct TEMPORAL_ADDRESS"
+        ) from error

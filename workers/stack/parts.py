@@ -1,0 +1,155 @@
+"""The parts of the local stack: how each is run, and in what environment."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+
+from brainops.config.models import LOCAL_HOST, Api
+from brainops.config.paths import STATE_VARIABLE, StatePaths
+from brainops.database.embedded import STOP_SIGNAL, EmbeddedPostgres
+from workers.stack.process import RunAs
+from workers.stack.state import StackInfo
+from workers.stack.supervisor import PartSpec
+from workers.stack.temporal_server import NAMESPACE, TemporalServer
+
+POSTGRES, TEMPORAL, CONTROL, HOST, API = "postgres", "temporal", "control", "host", "api"
+"""Names of the parts, in the order in which they start; also of their log files."""
+
+SERVERS = frozenset({POSTGRES, TEMPORAL})
+"""The parts that the others stand on: started first, stopped last."""
+
+DATABASE_VARIABLE = "BRAINOPS_DATABASE_URL"
+
+PYTHON = (sys.executable, "-P")
+"""Without -P, a folder `workers` or `agents` of the person's project, where `up` is run, would be taken for ours."""
+
+_PLAIN_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
+
+
+def plain_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """All that Postgres and Temporal get of our environment, which may hold people's secrets."""
+    return {name: environment[name] for name in _PLAIN_VARIABLES if name in environment}
+
+
+def child_environment(environment: Mapping[str, str], info: StackInfo) -> dict[str, str]:
+    """What workers and the API get: ours, and where everything of `info`'s stack is."""
+    child = dict(environment)
+    if info.temporal_embedded:
+        # Credentials and profiles are for another server.
+        child = {name: value for name, value in child.items() if not name.startswith("TEMPORAL_")}
+        child["TEMPORAL_ADDRESS"] = info.temporal_address
+        child["TEMPORAL_NAMESPACE"] = NAMESPACE
+        child["TEMPORAL_CONFIG_FILE"] = os.devnull
+    child[STATE_VARIABLE] = str(info.state_folder)
+    child[DATABASE_VARIABLE] = info.database_url
+    child["BRAINOPS_HOST"] = LOCAL_HOST
+    child.pop("BRAINOPS_CONFIG", None)
+    if info.config_path:
+        child["BRAINOPS_CONFIG"] = str(info.config_path)
+    return child
+
+
+def postgres_part(postgres: EmbeddedPostgres, paths: StatePaths, environment: Mapping[str, str]) -> PartSpec:
+    """The embedded Postgres, prepared already."""
+    return PartSpec(
+        name=POSTGRES,
+        command=postgres.command,
+        environment=plain_environment(environment),
+        log_file=paths.logs / f"{POSTGRES}.log",
+        ready=postgres.ready,
+        run_as=None if postgres.user is None or postgres.group is None else RunAs(postgres.user, postgres.group),
+        stop_signal=STOP_SIGNAL,
+        death_signal=STOP_SIGNAL,
+        stop_timeout=timedelta(seconds=20),
+        first_tries=8,  # one whose stack was killed a moment ago may still be shutting down
+    )
+
+
+def temporal_part(
+    server: TemporalServer, paths: StatePaths, environment: Mapping[str, str], on_restart: Callable[[], None]
+) -> PartSpec:
+    """The embedded Temporal server with its UI."""
+    return PartSpec(
+        name=TEMPORAL,
+        command=server.command,
+        environment=plain_environment(environment),
+        log_file=paths.logs / f"{TEMPORAL}.log",
+        ready=server.ready,
+        repair=server.set_refused_file_aside,
+        on_restart=on_restart,
+    )
+
+
+def worker_part(role: str, paths: StatePaths, environment: Mapping[str, str]) -> PartSpec:
+    """The worker of a role (`CONTROL` or `HOST`). It is ready when it polls, which it tells by making a file."""
+    ready_file = paths.root / "run" / f"{role}.ready"
+
+    def command() -> Sequence[str]:
+        ready_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        ready_file.unlink(missing_ok=True)
+        return [*PYTHON, "-m", "workers.main", "--role", role]
+
+    async def ready() -> bool:
+        return ready_file.exists()
+
+    return PartSpec(
+        name=role,
+        command=command,
+        environment={**environment, "BRAINOPS_READY_FILE": str(ready_file)},
+        log_file=paths.logs / f"{role}.log",
+        ready=ready,
+        stop_timeout=timedelta(seconds=15),
+    )
+
+
+def api_part(api: Api, port: int, paths: StatePaths, environment: Mapping[str, str]) -> PartSpec:
+    """The HTTP API on `port` and its Unix socket. It is ready when `/live` answers."""
+    url = api_url(api, port)
+
+    async def ready() -> bool:
+        try:
+            async with aiohttp.ClientSession() as session, session.get(f"{url}/live") as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, OSError):
+            return False
+
+    return PartSpec(
+        name=API,
+        command=lambda: [*PYTHON, "-m", "interfaces.api.main"],
+        environment={
+            **environment,
+            "BRAINOPS_API_BIND": api.bind,
+            "BRAINOPS_API_PORT": str(port),
+            "BRAINOPS_API_SOCKET": str(paths.api_socket),
+        },
+        log_file=paths.logs / f"{API}.log",
+        ready=ready,
+    )
+
+
+def api_url(api: Api, port: int) -> str:
+    """Where the API is reached from this machine: on loopback if it listens on every address."""
+    if api.bind in {"0.0.0.0", "::"}:  # noqa: S104 - what a person wrote, to be compared
+        host = "127.0.0.1" if api.bind == "0.0.0.0" else "[::1]"  # noqa: S104
+    else:
+        host = f"[{api.bind}]" if ":" in api.bind else api.bind
+    return f"http://{host}:{port}"
+
+
+def bring_up_command() -> list[str]:
+    """The program that starts the plans which must always run."""
+    return [*PYTHON, "-m", "workers.bring_up"]
+
+
+def installer_command() -> list[str]:
+    """The program that gets the Temporal server's binary."""
+    return [*PYTHON, "-m", "workers.stack.temporal_binary"]
+
+
+def log_files(paths: StatePaths) -> list[Path]:
+    """The logs of BrainOps' own processes that there are."""
+    return list(paths.logs.glob("*.log"))

@@ -1,0 +1,256 @@
+"""The local stack: Postgres, Temporal, the workers and the API, each a child process under supervision.
+
+`brainops up` runs it in the foreground; the demo, tests and benchmarks run it inside themselves.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from brainops.config.load import load_config
+from brainops.config.models import Api, BrainOpsConfig
+from brainops.config.paths import StatePaths
+from brainops.database.embedded import EmbeddedPostgres
+from brainops.database.migrate import upgrade
+from brainops.errors import SetupError
+from workers.stack import parts
+from workers.stack.parts import API, CONTROL, HOST, POSTGRES, TEMPORAL
+from workers.stack.plans import Plans
+from workers.stack.ports import TEMPORAL_PORT, UI_PORT, PortChoice, Wanted, choose
+from workers.stack.process import Child, bound_log
+from workers.stack.state import StackInfo, StackLock, start_ticks
+from workers.stack.supervisor import Part, PartSpec
+from workers.stack.temporal_binary import find
+from workers.stack.temporal_server import TemporalServer, external_address, prepare_external
+
+__all__ = ["API", "CONTROL", "EMBEDDED", "HOST", "POSTGRES", "TEMPORAL", "Stack"]
+
+EMBEDDED: Mapping[str, str] = {
+    "TEMPORAL_ADDRESS": "",
+    "TEMPORAL_PROFILE": "",
+    "TEMPORAL_CONFIG_FILE": os.devnull,
+    parts.DATABASE_VARIABLE: "",
+}
+"""For `Stack`'s environment: a Temporal server and a Postgres of its own, whatever the shell's variables say."""
+
+LOG_CHECK_SECONDS = 5.0
+
+Progress = Callable[[str], None]
+
+
+class Stack:
+    """One stack on one state folder. Make, start and stop it in the main thread, within one event loop.
+
+    `config_path`: the `brainops.yaml`; None: no services. `ports`: see `PortChoice`. `environment`: added to that of
+    this process for the stack and its children; an empty value removes a variable (see `EMBEDDED`). `temporal_port`
+    and `ui_port`: ports that must be these. `temporal_binary`: default, the one that is found or installed.
+    """
+
+    def __init__(
+        self,
+        paths: StatePaths,
+        config_path: Path | None = None,
+        *,
+        ports: PortChoice = "default",
+        environment: Mapping[str, str] | None = None,
+        temporal_port: int | None = None,
+        ui_port: int | None = None,
+        temporal_binary: Path | None = None,
+    ) -> None:
+        self.paths = paths
+        self.config_path = config_path.absolute() if config_path else None
+        self.parts: list[Part] = []
+        self.info: StackInfo | None = None
+        """Addresses; None while not every process runs."""
+        merged = {**os.environ, **(environment or {})}
+        self._environment = {name: value for name, value in merged.items() if value}
+        self._ports: PortChoice = ports
+        self._temporal_ports = (temporal_port, ui_port)
+        self._temporal_binary = temporal_binary
+        self._announce: Progress = lambda _line: None
+        self._lock = StackLock(paths)
+        self._plans: Plans | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def addresses(self) -> StackInfo:
+        """Where everything is. Raises SetupError while the stack is not up."""
+        if self.info is None:
+            raise SetupError("The stack is not up.")
+        return self.info
+
+    @property
+    def temporal_address(self) -> str:
+        """Host and port of the Temporal server."""
+        return self.addresses.temporal_address
+
+    @property
+    def ui_url(self) -> str | None:
+        """Temporal's Web UI; None where the server is not ours."""
+        return self.addresses.ui_url
+
+    @property
+    def database_url(self) -> str:
+        """BrainOps' database, as the app role."""
+        return self.addresses.database_url
+
+    @property
+    def api_url(self) -> str:
+        """The HTTP API."""
+        return self.addresses.api_url
+
+    @property
+    def child_environment(self) -> dict[str, str]:
+        """What workers and the API get; a program with it talks to this stack."""
+        return parts.child_environment(self._environment, self.addresses)
+
+    def pid_of(self, part: str) -> int | None:
+        """Process id of a part (its name in `parts`); None while it does not run, or where it is not ours."""
+        return next((one.pid for one in self.parts if one.spec.name == part), None)
+
+    async def start(self, progress: Progress = lambda _line: None) -> StackInfo:
+        """Start everything, in order of need, and return when plans run. Takes seconds; the first time longer.
+
+        `progress` gets lines for people, also later, when a part dies or runs again. Raises ConfigError with every
+        mistake before anything is started, ConflictError when another stack runs on the folder, and SetupError or
+        UnavailableError when a part cannot be had; whatever was started is then stopped.
+        """
+        self._announce = progress
+        config = load_config(self.config_path).config if self.config_path else BrainOpsConfig()
+        self._lock.acquire()
+        try:
+            info = await self._start_processes(config)
+            info.write(self.paths)
+            self.info = info
+            plans = self._plans = Plans(self.paths.logs / "bring-up.log", self._announce)
+            await plans.start(self.child_environment)
+            self._spawn(plans.keep(self.child_environment))
+        except BaseException:
+            await self.stop()
+            raise
+        return info
+
+    async def stop(self) -> None:
+        """Stop what was started, in reverse order, and return when nothing of it runs. Users' services go on."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        await asyncio.gather(*(part.stop() for part in self.parts if part.spec.name not in parts.SERVERS))
+        await asyncio.gather(*(part.stop() for part in self.parts if part.spec.name in parts.SERVERS))
+        self.parts.clear()
+        self.info = self._plans = None
+        self._lock.release()
+
+    async def _start_processes(self, config: BrainOpsConfig) -> StackInfo:
+        self.paths.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._spawn(self._bound_logs())
+        address = external_address(self._environment)
+        server_port, ui_port, api_port = self._choose_ports(config.api, embedded=address is None)
+        temporal = self._use_temporal() if address else self._start_temporal(server_port, ui_port)
+        database_url, ui_url = await _together(self._start_database(), temporal)
+        info = StackInfo(
+            pid=os.getpid(),
+            start_ticks=start_ticks(os.getpid()) or 0,
+            temporal_address=address or f"127.0.0.1:{server_port}",
+            temporal_embedded=address is None,
+            ui_url=ui_url,
+            database_url=database_url,
+            api_url=parts.api_url(config.api, api_port),
+            api_socket=self.paths.api_socket,
+            config_path=self.config_path,
+            state_folder=self.paths.root,
+        )
+        environment = parts.child_environment(self._environment, info)
+        await _together(
+            *(self._run(parts.worker_part(role, self.paths, environment)) for role in (CONTROL, HOST)),
+            self._run(parts.api_part(config.api, api_port, self.paths, environment)),
+        )
+        return info
+
+    def _choose_ports(self, api: Api, *, embedded: bool) -> tuple[int, int, int]:
+        """Ports of Temporal, its UI (0 where the server is not ours) and the API."""
+        server, ui = self._temporal_ports
+        fixed = "port" in api.model_fields_set and api.port != 0
+        wanted = [Wanted("the API", api.port, fixed, "api.port in brainops.yaml", api.bind)]
+        if embedded:
+            wanted += [
+                Wanted("Temporal", server or TEMPORAL_PORT, server is not None, "--temporal-port"),
+                Wanted("Temporal's UI", ui or UI_PORT, ui is not None, "--ui-port"),
+            ]
+        api_port, *temporal = choose(wanted, self._ports, self._announce)
+        return (temporal[0], temporal[1], api_port) if embedded else (0, 0, api_port)
+
+    async def _run(self, spec: PartSpec) -> None:
+        part = Part(spec, self._announce)
+        self.parts.append(part)
+        await part.start()
+
+    async def _start_database(self) -> str:
+        """Start Postgres or use the given one, migrate it, and return the app role's URL."""
+        given = self._environment.get(parts.DATABASE_VARIABLE)
+        if given:
+            return await asyncio.to_thread(upgrade, given, self.paths)
+        postgres = EmbeddedPostgres(self.paths)
+        await asyncio.to_thread(postgres.prepare)
+        await self._run(parts.postgres_part(postgres, self.paths, self._environment))
+        return await asyncio.to_thread(upgrade, postgres.owner_url, self.paths)
+
+    async def _start_temporal(self, port: int, ui_port: int) -> str:
+        """Start our Temporal server, getting its binary first if need be, and return the address of its UI."""
+        binary = self._temporal_binary or await asyncio.to_thread(find) or await self._install_temporal()
+        server = TemporalServer(binary, self.paths.temporal, port, ui_port)
+        await self._run(parts.temporal_part(server, self.paths, self._environment, self._on_temporal_restart))
+        return server.ui_url
+
+    async def _use_temporal(self) -> None:
+        await prepare_external(self._environment, self._announce)
+
+    async def _install_temporal(self) -> Path:
+        """Get the server's binary in a process of its own, which can be ended when somebody loses patience."""
+        log_file = self.paths.logs / "temporal-install.log"
+        child = Child(parts.installer_command(), environment=self._environment, log_file=log_file)
+        told = 0
+        try:
+            exited = asyncio.ensure_future(child.exited())
+            while not exited.done():
+                await asyncio.wait((exited,), timeout=0.5)
+                lines = child.said().splitlines()
+                for line in lines[told:]:
+                    self._announce(line)
+                told = len(lines)
+        finally:
+            await child.stop(signal.SIGTERM, timedelta(seconds=5))
+        binary = await asyncio.to_thread(find)
+        if binary is None:
+            raise SetupError(child.said().strip() or f"The Temporal server cannot be installed; see {log_file}")
+        return binary
+
+    def _on_temporal_restart(self) -> None:
+        if self._plans:
+            self._plans.want()
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    async def _bound_logs(self) -> None:
+        while True:
+            for log_file in await asyncio.to_thread(parts.log_files, self.paths):
+                with suppress(OSError):  # a full disk: the next round tries again
+                    await asyncio.to_thread(bound_log, log_file)
+            await asyncio.sleep(LOG_CHECK_SECONDS)
+
+
+async def _together(*works: Coroutine[Any, Any, Any]) -> list[Any]:
+    """Run all at once and return their results; when one fails, end the others and raise its error."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in works]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
