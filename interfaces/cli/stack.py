@@ -1,0 +1,124 @@
+"""`brainops up` and `brainops down`."""
+
+import asyncio
+import os
+import select
+import signal
+from datetime import timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from brainops.config.paths import StatePaths
+from brainops.errors import BadInputError, BrainOpsError, SetupError
+from interfaces.cli.errors import leave
+from workers.stack.screen import PatientConsole, Screen
+from workers.stack.stack import Stack
+from workers.stack.state import lock_holder
+
+DEFAULT_CONFIG = Path("brainops.yaml")
+STOP_LIMIT = timedelta(seconds=60)
+
+
+class Ports(StrEnum):
+    """How ports are chosen."""
+
+    DEFAULT = "default"
+    AUTO = "auto"
+
+
+def up(
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="BRAINOPS_CONFIG", help="The configuration file.", show_default="brainops.yaml, if it is there"
+        ),
+    ] = None,
+    ports: Annotated[
+        Ports, typer.Option(help="default: the known ports, or free ones where those are taken. auto: free ones.")
+    ] = Ports.DEFAULT,
+    temporal_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Temporal's port, and no other.")] = None,
+    ui_port: Annotated[int | None, typer.Option(min=1, max=65535, help="The Temporal UI's port, and no other.")] = None,
+) -> None:
+    """Start the stack and stay: Postgres, Temporal, workers, API. Ctrl-C stops it; your services go on running.
+
+    TEMPORAL_ADDRESS or BRAINOPS_DATABASE_URL name a server of your own, which is then used instead.
+    """
+    try:
+        stack = Stack(
+            StatePaths.default(),
+            _config_path(config),
+            ports=ports.value,
+            temporal_port=temporal_port,
+            ui_port=ui_port,
+        )
+        asyncio.run(_run(stack, PatientConsole()))
+    except BrainOpsError as error:
+        leave(error)
+
+
+def down() -> None:
+    """Stop the stack that runs on the state folder, and wait until it is gone. Your services go on running."""
+    paths = StatePaths.default()
+    try:
+        pid = _stop(paths)
+    except BrainOpsError as error:
+        leave(error)
+    typer.echo(f"stopped (pid {pid})" if pid else f"nothing runs on {paths.root}")
+
+
+def _stop(paths: StatePaths) -> int | None:
+    pid = lock_holder(paths)
+    if pid is None:
+        return None
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
+    try:
+        if lock_holder(paths) != pid:  # it ended meanwhile, and the descriptor may be of another process
+            return None
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        if not select.select([process], [], [], STOP_LIMIT.total_seconds())[0]:
+            raise SetupError(
+                f"the stack (pid {pid}) has not stopped after {STOP_LIMIT.total_seconds():.0f} s; see {paths.logs}"
+            )
+    except PermissionError as error:
+        raise BadInputError(f"the stack (pid {pid}) belongs to another user: run this as that user") from error
+    finally:
+        os.close(process)
+    return pid
+
+
+def _config_path(named: Path | None) -> Path | None:
+    if named is not None:
+        return named
+    return DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
+
+
+async def _run(stack: Stack, console: Console) -> None:
+    """Run the stack until a signal; then stop it. A further signal changes nothing: stopping is bounded."""
+    asked_to_stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, asked_to_stop.set)
+    with Screen(stack, console) as screen:
+        starting = asyncio.create_task(stack.start(screen.say))
+        stopping = asyncio.create_task(asked_to_stop.wait())
+        await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            screen.say("stopping before everything has started")
+            starting.cancel()
+            await asyncio.wait((starting,))
+        elif starting.exception() is None:
+            screen.announce_ready()
+            await stopping
+            screen.say("stopping")
+            await stack.stop()
+            screen.say("stopped; your services go on running")
+        stopping.cancel()
+    if not starting.cancelled():
+        starting.result()
