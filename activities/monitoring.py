@@ -7,6 +7,7 @@ what fails now with what is being worked on, once a second.
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 import structlog
 from temporalio import activity
@@ -23,7 +24,13 @@ from brainops.contracts.agent import AgentName
 from brainops.contracts.check import CheckState, CheckStatus, Observation, Sample
 from brainops.contracts.incident import IncidentInput
 from brainops.contracts.monitoring import WatchRequest
-from brainops.contracts.names import AGENT_ATTRIBUTE, CONTROL_QUEUE, SERVICE_ATTRIBUTE, incident_workflow_id
+from brainops.contracts.names import (
+    AGENT_ATTRIBUTE,
+    CONTROL_QUEUE,
+    SERVICE_ATTRIBUTE,
+    WORKFLOW_TASK_SECONDS,
+    incident_workflow_id,
+)
 from brainops.errors import BrainOpsError, UnavailableError
 from brainops.incidents.store import IncidentStore
 from brainops.services.known_good import KnownGoodFiles
@@ -70,6 +77,7 @@ class IncidentDesk:
             IncidentInput(observation=observation),
             id=workflow_id,
             task_queue=CONTROL_QUEUE,
+            task_timeout=timedelta(seconds=WORKFLOW_TASK_SECONDS),
             start_signal="observe",
             start_signal_args=[observation],
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,

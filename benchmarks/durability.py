@@ -21,7 +21,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
@@ -254,7 +253,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     begun = time.monotonic()
     kills, verdict = asyncio.run(measure(given))
     harness.say(f"{len(kills)} kills in {time.monotonic() - begun:.0f} s")
-    console = Console()
+    console = harness.wide_console()
     console.print(by_target(kills))
     for line in (*verdict.lost, *verdict.doubled):
         console.print(line, style="red", markup=False, soft_wrap=True)

@@ -21,6 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 from rich.table import Table
 
+TABLE_WIDTH = 120
 TARGETS = Path(__file__).parent / "targets.toml"
 
 Figures = Mapping[str, float]
@@ -90,7 +91,7 @@ def shortfalls(figures: Figures, targets: Sequence[Target]) -> list[str]:
 
 def finish(name: str, figures: Figures, given: argparse.Namespace) -> int:
     """Print the table of `figures`, write the JSON, compare when asked. Returns the exit code."""
-    console = Console()
+    console = wide_console()
     try:
         targets = read_targets(given.targets, name)
     except TargetsError as error:
@@ -139,6 +140,12 @@ def percentile(values: Sequence[float], share: float) -> float:
         return math.nan
     ordered = sorted(values)
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
+
+
+def wide_console() -> Console:
+    """Standard output, at least as wide as the tables."""
+    console = Console()
+    return console if console.width >= TABLE_WIDTH else Console(width=TABLE_WIDTH)
 
 
 def say(text: str) -> None:

@@ -15,7 +15,6 @@ import time
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
 
-from rich.console import Console
 from rich.table import Table
 from sqlalchemy import text
 
@@ -195,9 +194,7 @@ def describe(pair: tuple[Outcome, Outcome | None]) -> str:
 
 def by_kind(measured: Measured) -> Table:
     """A row for each kind: tries, healed, and times."""
-    table = Table(
-        "kind", "tries", "healed", "detected p50", "first p50", "second p50", "p95", "remedies of a first time"
-    )
+    table = Table("kind", "tries", "healed", "detected", "first p50", "second p50", "p95", "remedies of a first time")
     for kind in dict.fromkeys(outcome.kind for outcome in measured.outcomes):
         tries = [outcome for outcome in measured.outcomes if outcome.kind == kind]
         detected = [outcome.detected for outcome in tries if outcome.detected is not None]
@@ -223,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--idle-seconds", type=float, default=180.0, help="of noise without a fault; 0: none")
     given = parser.parse_args(arguments)
     measured = asyncio.run(measure(given))
-    Console().print(by_kind(measured))
+    harness.wide_console().print(by_kind(measured))
     return harness.finish("healing", figures(measured), given)
 
 

@@ -61,20 +61,23 @@ async def measure_steps(stage: Stage, count: int, measured: Measured) -> None:
     """Alternate between a step of ours and the floor."""
     client = stage.client
     name = f"benchmark-{uuid4()}"
-    agent = await client.start_workflow(
-        AgentWorkflow.run, AgentState(name=name), id=f"agent/{name}", task_queue=CONTROL_QUEUE
-    )
+    await client.start_workflow(AgentWorkflow.run, AgentState(name=name), id=f"agent/{name}", task_queue=CONTROL_QUEUE)
+    agent = client.get_workflow_handle(f"agent/{name}")
     async with Worker(client, task_queue=FLOOR_QUEUE, workflows=[FloorWorkflow], activities=[nothing]):
-        floor = await client.start_workflow(FloorWorkflow.run, id=f"floor/{name}", task_queue=FLOOR_QUEUE)
+        await client.start_workflow(FloorWorkflow.run, id=f"floor/{name}", task_queue=FLOOR_QUEUE)
+        floor = client.get_workflow_handle(f"floor/{name}")
         paused = False
 
         async def step() -> None:
             nonlocal paused
             paused = not paused
-            await agent.execute_update(AgentWorkflow.pause, PauseRequest(paused=paused, reason="benchmark"))
+            # One of the SDK's overloads is partly untyped.
+            await agent.execute_update(  # pyright: ignore[reportUnknownMemberType]
+                AgentWorkflow.pause, PauseRequest(paused=paused, reason="benchmark")
+            )
 
         async def bare() -> None:
-            await floor.execute_update(FloorWorkflow.step)
+            await floor.execute_update(FloorWorkflow.step)  # pyright: ignore[reportUnknownMemberType]  likewise
 
         for _ in range(WARM_UP_STEPS):
             await step()

@@ -33,12 +33,14 @@ from agents.roster import CHARTERS
 from brainops.config.models import LOCAL_HOST, AgentOverrides, BrainOpsConfig
 from brainops.contracts.agent import AgentName, AgentState, Budget
 from brainops.contracts.base import Actor, ActorKind
+from brainops.contracts.incident import Dismissal
 from brainops.contracts.monitoring import RetentionRequest, StartupRequest, StartupResult, WatchRequest
 from brainops.contracts.names import (
     AGENT_ATTRIBUTE,
     CONTROL_QUEUE,
     RETENTION_SCHEDULE_ID,
     SERVICE_ATTRIBUTE,
+    WORKFLOW_TASK_SECONDS,
     agent_workflow_id,
     monitoring_workflow_id,
     startup_workflow_id,
@@ -58,7 +60,9 @@ from workflows.retention import RetentionWorkflow
 from workflows.startup import StartupWorkflow
 
 STARTUP_TIMEOUT = timedelta(minutes=10)
+TASK_TIMEOUT = timedelta(seconds=WORKFLOW_TASK_SECONDS)
 RETENTION_INTERVAL = timedelta(minutes=5)
+BRING_UP = Actor(kind=ActorKind.SCHEDULE, name="bring_up")
 
 _AGENT = SearchAttributeKey.for_keyword(AGENT_ATTRIBUTE)
 _SERVICE = SearchAttributeKey.for_keyword(SERVICE_ATTRIBUTE)
@@ -78,7 +82,7 @@ async def bring_up(client: Client, database: Database, config: BrainOpsConfig, h
     """Bring rows and workflows into agreement with the configuration. Everything in it may be repeated."""
     await ServiceStore(database).apply(config.services)
     await asyncio.gather(*(_start_agent(client, CrewStore(database), config, name) for name in AgentName))
-    taken_up = await _take_up_open_plans(client, IncidentStore(database))
+    taken_up = await _take_up_open_plans(client, IncidentStore(database), config)
     started = await _start_services(client, host)
     await _watch(client, host)
     await _schedule_retention(client)
@@ -105,22 +109,31 @@ async def _start_agent(client: Client, crew: CrewStore, config: BrainOpsConfig, 
         state,
         id=agent_workflow_id(name),
         task_queue=CONTROL_QUEUE,
+        task_timeout=TASK_TIMEOUT,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         search_attributes=TypedSearchAttributes([SearchAttributePair(_AGENT, name.value)]),
         static_summary=charter.job[:200],
     )
 
 
-async def _take_up_open_plans(client: Client, incidents: IncidentStore) -> int:
-    """Start the plans of open incidents whose workflow does not run: after a fresh server file they all do not."""
+async def _take_up_open_plans(client: Client, incidents: IncidentStore, config: BrainOpsConfig) -> int:
+    """Start the plans of open incidents whose workflow does not run: after a fresh server file they all do not.
+
+    An incident of a service or check that is no longer configured can have no end of its own and is dismissed.
+    """
     open_plans = await incidents.open_plans()
     for request, workflow_id in open_plans:
         service = request.observation.service
+        gone = service not in config.services or request.observation.check not in config.services[service].all_checks()
+        dismissal = Dismissal(reason="it is no longer in brainops.yaml", actor=BRING_UP)
         await client.start_workflow(
             IncidentWorkflow.run,
             request,
+            start_signal="dismiss" if gone else None,
+            start_signal_args=[dismissal] if gone else [],
             id=workflow_id,
             task_queue=CONTROL_QUEUE,
+            task_timeout=TASK_TIMEOUT,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
             search_attributes=TypedSearchAttributes(
                 [
@@ -139,6 +152,7 @@ async def _start_services(client: Client, host: str) -> StartupResult:
         StartupRequest(host=host),
         id=startup_workflow_id(host),
         task_queue=CONTROL_QUEUE,
+        task_timeout=TASK_TIMEOUT,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         execution_timeout=STARTUP_TIMEOUT,
         static_summary=f"first start of the services of {host}",
@@ -151,6 +165,7 @@ async def _watch(client: Client, host: str) -> None:
         WatchRequest(host=host),
         id=monitoring_workflow_id(host),
         task_queue=CONTROL_QUEUE,
+        task_timeout=TASK_TIMEOUT,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         search_attributes=TypedSearchAttributes([SearchAttributePair(_AGENT, AgentName.SYSTEM_MONITOR.value)]),
         static_summary=f"watch over {host}",
@@ -164,6 +179,7 @@ async def _schedule_retention(client: Client) -> None:
             RetentionRequest(),
             id=RETENTION_SCHEDULE_ID,
             task_queue=CONTROL_QUEUE,
+            task_timeout=TASK_TIMEOUT,
             static_summary="thin samples, keep histories",
         ),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=RETENTION_INTERVAL)]),
@@ -180,7 +196,7 @@ async def main() -> BringUp:
     loaded = configured()
     database = Database(os.environ["BRAINOPS_DATABASE_URL"])
     try:
-        client = await connect_temporal(Actor(kind=ActorKind.SCHEDULE, name="bring_up"))
+        client = await connect_temporal(BRING_UP)
         return await bring_up(client, database, loaded.config, os.environ.get("BRAINOPS_HOST", LOCAL_HOST))
     finally:
         await database.close()

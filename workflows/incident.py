@@ -26,6 +26,7 @@ from brainops.contracts.incident import (
     CaptureRequest,
     Choice,
     DecisionRecord,
+    Dismissal,
     EvidenceSummary,
     Gate,
     GateAnswer,
@@ -80,6 +81,7 @@ class IncidentWorkflow:
         self._newest = observation
         self._absorbed_into = ""
         self._reconsider = False
+        self._dismissal: Dismissal | None = None
         self._decision: Approval | None = None
         self._approval: Approval | None = None
         self._status = IncidentStatus.OPEN
@@ -119,6 +121,11 @@ class IncidentWorkflow:
     def reconsider(self) -> None:
         """What may be done has changed: an agent or service was resumed."""
         self._reconsider = True
+
+    @workflow.signal
+    def dismiss(self, dismissal: Dismissal) -> None:
+        """Stop working on it: the service is no longer configured, or a person says that it is nothing."""
+        self._dismissal = dismissal
 
     @workflow.update
     async def decide_approval(self, decision: ApprovalDecision) -> Approval:
@@ -176,7 +183,10 @@ class IncidentWorkflow:
         self._attempts = list(opening.attempts)
         self._approval = opening.pending_approval
         while not self._status.closed:
-            if self._absorbed_into:
+            if self._dismissal is not None:
+                note = f"dismissed by {self._dismissal.actor}: {self._dismissal.reason}"
+                await self._close(IncidentStatus.DISMISSED, note)
+            elif self._absorbed_into:
                 await self._close(IncidentStatus.ABSORBED, f"part of {self._absorbed_into}")
             elif not self._newest.failing:
                 await self._close(IncidentStatus.RECOVERED, f"{self._plan.check} passes again: {self._newest.detail}")
@@ -186,7 +196,7 @@ class IncidentWorkflow:
                 await self._heal()
         await asyncio.gather(*self._background)
         await workflow.wait_condition(workflow.all_handlers_finished)
-        if self._newest.failing and self._newest.seq > self._observation.seq:
+        if self._newest.failing and self._newest.seq > self._observation.seq and self._dismissal is None:
             # It broke anew while this plan was ending: the next run of the same id takes it up.
             workflow.continue_as_new(IncidentInput(observation=self._newest))
         return self._result()
@@ -228,7 +238,7 @@ class IncidentWorkflow:
 
     @property
     def _still_wanted(self) -> bool:
-        return self._newest.failing and not self._absorbed_into
+        return self._newest.failing and not self._absorbed_into and self._dismissal is None
 
     async def _capture(self) -> EvidenceSummary:
         evidence = await self._on_host(
@@ -284,13 +294,13 @@ class IncidentWorkflow:
 
     async def _choose(self) -> tuple[Choice | None, Permissions]:
         knowledge, found, permissions = await asyncio.gather(
-            self._record(IncidentRecords.look_up_knowledge, self._known_signature, "what helped before"),
+            self._read(IncidentRecords.look_up_knowledge, self._known_signature, "what helped before"),
             self._on_host(
                 IncidentActions.propose_remedies,
                 CandidatesRequest(plan=self._plan, dependents=self._dependents),
                 "remedies that the evidence allows",
             ),
-            self._record(IncidentRecords.read_permissions, self._plan, "what may be done"),
+            self._read(IncidentRecords.read_permissions, self._plan, "what may be done"),
         )
         return choose_remedy(found.candidates, knowledge, self._attempts), permissions
 
@@ -553,6 +563,12 @@ class IncidentWorkflow:
     async def _record(self, method: Callable[[IncidentRecords, P], Awaitable[R]], argument: P, summary: str) -> R:
         """One of the incident's rows: any control worker, a transaction or two."""
         return await workflow.execute_activity_method(
+            method, argument, start_to_close_timeout=_SHORT, retry_policy=_RETRY, summary=summary[:200]
+        )
+
+    async def _read(self, method: Callable[[IncidentRecords, P], Awaitable[R]], argument: P, summary: str) -> R:
+        """A read that changes nothing: a local activity, whose answer is all that history needs."""
+        return await workflow.execute_local_activity_method(
             method, argument, start_to_close_timeout=_SHORT, retry_policy=_RETRY, summary=summary[:200]
         )
 

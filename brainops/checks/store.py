@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Boolean, DateTime, Double, Text, bindparam, select, text
+from sqlalchemy import Boolean, Date, DateTime, Double, Text, bindparam, select, text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from brainops.checks.tables import check_states, heartbeats
@@ -28,7 +28,9 @@ _SAVE_STATE = text("""
     WHERE kept.seq <= excluded.seq
 """)
 
-_MAKE_PARTITIONS = text("SELECT brainops.make_sample_partitions(:first, :last)")
+_MAKE_PARTITIONS = text("SELECT brainops.make_sample_partitions(:days)").bindparams(
+    bindparam("days", type_=ARRAY(Date))
+)
 _DROP_PARTITIONS = text("SELECT brainops.drop_empty_sample_partitions()")
 
 # The same bounds as those of the function that makes partitions: a clock that is years off must not stop the rest.
@@ -171,7 +173,7 @@ class CheckStore:
         seen = list(samples)
         if not seen:
             return
-        days = [sample.at.astimezone(UTC).date() for sample in seen]
+        days = sorted({sample.at.astimezone(UTC).date() for sample in seen})
         values = {
             "services": [sample.service for sample in seen],
             "checks": [sample.check for sample in seen],
@@ -180,7 +182,7 @@ class CheckStore:
             "latencies": [sample.latency_ms for sample in seen],
         }
         async with self._database.transaction() as connection:
-            await connection.execute(_MAKE_PARTITIONS, {"first": min(days), "last": max(days)})
+            await connection.execute(_MAKE_PARTITIONS, {"days": days})
             await connection.execute(_ADD_SAMPLES, values)
 
     async def downsample(self, now: datetime, retention: Retention) -> DownsampleCounts:

@@ -10,7 +10,7 @@ from pydantic import Field
 from brainops.contracts.action import Action
 from brainops.contracts.agent import ActionClass, Autonomy
 from brainops.contracts.approval import Approval
-from brainops.contracts.base import DEFAULT_TENANT, Contract, ShortText
+from brainops.contracts.base import DEFAULT_TENANT, Actor, Contract, ShortText
 from brainops.contracts.check import CheckKind, Observation, Reason
 from brainops.contracts.service import ServiceState
 
@@ -309,7 +309,7 @@ class GateAnswer(Contract):
 class Permissions(Contract):
     """The gates of a service, by action class. Read once for a choice, enforced again on the host before the act."""
 
-    gates: dict[ActionClass, GateAnswer] = Field(default_factory=dict)
+    gates: dict[ActionClass, GateAnswer] = Field(default_factory=dict[ActionClass, GateAnswer])
     approval_expires_seconds: float = 1800
 
     def gate(self, action_class: ActionClass) -> GateAnswer:
@@ -394,6 +394,13 @@ class IncidentUpdate(Contract):
     remedy: str | None = None
     approval: Approval | None = None
     """An approval to insert (pending) or to bring up to date."""
+
+
+class Dismissal(Contract):
+    """Close an incident without an end of its own: its service is gone, or a person says so."""
+
+    reason: ShortText
+    actor: Actor
 
 
 class IncidentView(Contract):

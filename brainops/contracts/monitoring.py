@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+from pydantic import Field
+
 from brainops.contracts.base import DEFAULT_TENANT, Contract, ShortText
 
 
@@ -30,7 +32,7 @@ class StartupResult(Contract):
     """What was started, and what was not with the reason."""
 
     started: tuple[str, ...] = ()
-    failed: dict[str, ShortText] = {}
+    failed: dict[str, ShortText] = Field(default_factory=dict)
 
 
 class RetentionResult(Contract):

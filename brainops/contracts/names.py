@@ -7,6 +7,8 @@ NAMESPACE_RETENTION_DAYS = 30  # closed histories in the embedded server are los
 CONTROL_QUEUE = "brainops-control"  # running plans wait for ever for workers on the old queue
 HOST_QUEUE_PREFIX = "brainops-host-"  # likewise, for each host
 
+WORKFLOW_TASK_SECONDS = 2  # a plan whose worker was killed in mid-step stands still for this long
+
 AGENT_ATTRIBUTE = "BrainOpsAgent"  # Temporal UI filters and saved views of people
 SERVICE_ATTRIBUTE = "BrainOpsService"  # likewise
 SIGNATURE_ATTRIBUTE = "BrainOpsSignature"  # likewise

@@ -189,12 +189,7 @@ class EmbeddedPostgres:
 
     def _usable_binaries(self) -> Path:
         """The package's binaries, or a copy of them where the server's user cannot read the environment."""
-        found = importlib.util.find_spec(_PACKAGE)
-        if found is None or found.origin is None:
-            raise SetupError(
-                f"the Python package {_PACKAGE.replace('_', '-')} is missing; install it, or set BRAINOPS_DATABASE_URL"
-            )
-        package = Path(found.origin).parent
+        package = find_package()
         original = package / _INSTALLATION / "bin"
         if self._runs(original / "postgres"):
             return original
@@ -313,6 +308,15 @@ class EmbeddedPostgres:
         if self._sockets is None:
             raise SetupError("the embedded Postgres is not prepared; call prepare() first")
         return self._sockets
+
+
+def find_package() -> Path:
+    """The folder of the package that brings the binaries. Raises SetupError when it is not installed."""
+    found = importlib.util.find_spec(_PACKAGE)
+    if found is None or found.origin is None:
+        name = _PACKAGE.replace("_", "-")
+        raise SetupError(f"the Python package {name} is missing; install it, or set BRAINOPS_DATABASE_URL")
+    return Path(found.origin).parent
 
 
 @asynccontextmanager

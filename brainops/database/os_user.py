@@ -56,7 +56,7 @@ def _create() -> str:
         return _run([*command, "--shell", "/usr/sbin/nologin", OS_USER])
     if busybox_adduser := shutil.which("adduser"):
         return _run([busybox_adduser, "-S", "-D", "-H", "-h", "/nonexistent", "-s", "/sbin/nologin", OS_USER])
-    return _append(Path("/etc"))
+    return add_directly(Path("/etc"))
 
 
 def _run(command: list[str]) -> str:
@@ -64,7 +64,7 @@ def _run(command: list[str]) -> str:
     return "" if done.returncode == 0 else done.stderr.strip() or f"{command[0]} ended with {done.returncode}"
 
 
-def _append(etc: Path) -> str:
+def add_directly(etc: Path) -> str:
     """Add the account to `passwd` and `group` directly, on a machine (a bare image) that has no tool for it."""
     passwd, group = etc / "passwd", etc / "group"
     try:

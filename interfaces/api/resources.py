@@ -15,6 +15,7 @@ from brainops.errors import BrainOpsError
 from brainops.telemetry.outage import Outage
 from interfaces.api.access import FailureLimit
 from interfaces.api.settings import ApiSettings
+from interfaces.reach import listens, temporal_address
 
 if TYPE_CHECKING:
     from temporalio.client import Client
@@ -39,6 +40,8 @@ class TemporalProbe:
 
     async def reachable(self) -> bool:
         """Whether the server answers its health check within two seconds."""
+        if not await listens(temporal_address(), PROBE_TIMEOUT_SECONDS):
+            return False
         runtime = await asyncio.to_thread(importlib.import_module, "workers.runtime")
         service = await asyncio.to_thread(importlib.import_module, "temporalio.service")
         try:

@@ -15,6 +15,7 @@ from brainops.config.models import LOCAL_HOST
 from brainops.config.paths import StatePaths
 from brainops.database.engine import Database
 from brainops.errors import BadInputError, BrainOpsError, NotAllowedError, UnavailableError
+from interfaces.reach import listens, temporal_address
 from workers.stack.state import StackInfo
 
 if TYPE_CHECKING:
@@ -40,11 +41,16 @@ class Connections:
         Raises UnavailableError when the server does not answer in time.
         """
         if self._client is None:
+            if self.info is not None:
+                os.environ["TEMPORAL_ADDRESS"] = self.info.temporal_address
+            address = temporal_address()
+            if not await listens(address, timeout_seconds):
+                raise UnavailableError(
+                    f"no Temporal server answers at {address}; start one with `brainops up` or correct TEMPORAL_ADDRESS"
+                )
             # Imported here: it costs half a second, and most commands read the database alone.
             from workers.runtime import connect_temporal  # noqa: PLC0415
 
-            if self.info is not None:
-                os.environ["TEMPORAL_ADDRESS"] = self.info.temporal_address
             try:
                 self._client = await connect_temporal(timeout=timedelta(seconds=timeout_seconds))
             except ValueError as error:

@@ -79,3 +79,7 @@ def brainops(
 def run() -> None:
     """Entry point of the installed command."""
     app()
+
+
+if __name__ == "__main__":
+    run()

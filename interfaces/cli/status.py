@@ -1,6 +1,5 @@
 """`brainops status`: one screen that says what runs, what fails and what waits for a person."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
@@ -48,7 +47,9 @@ def status(json: Json = False) -> None:
 
 async def _show(json: bool) -> None:
     async with connect() as stack:
-        overview, reachable = await asyncio.gather(read_overview(stack.database), stack.temporal_answers())
+        # One after the other: a command that ends while the SDK still connects gets a panic from its threads.
+        overview = await read_overview(stack.database)
+        reachable = await stack.temporal_answers()
         seen = Status(**dict(overview), stack=_stack_view(stack, reachable))
     if json:
         print_json(seen)

@@ -18,7 +18,7 @@ from interfaces.demo import shop
 PROGRAM = Path(shop.__file__).resolve()
 MEMORY_LIMIT_BYTES = 80_000_000
 SCRATCH_QUOTA_BYTES = 4_000_000
-LATENCY_LIMIT_SECONDS = 0.2
+LATENCY_LIMIT_SECONDS = 0.15
 JOURNAL_ITEMS = 200_000
 """Items in a new store's journal: enough that verifying it after a crash takes longer than a few probes."""
 _SMALLEST_PORT = 15_000

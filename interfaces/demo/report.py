@@ -62,7 +62,7 @@ def second_times(outcomes: Sequence[Outcome]) -> list[str]:
             continue
         change = 1 - again.healed / before.healed
         pace = f"{change:.0%} faster" if change > 0 else "no faster"
-        tried = f"{len(before.tried)} remedies tried, then {len(again.tried)}"
+        tried = f"{' → '.join(before.tried)}, then {' → '.join(again.tried)}"
         lines.append(
             f"{again.kind}: {seconds(before.healed)} the first time, {seconds(again.healed)} the second: {pace} ({tried})"
         )

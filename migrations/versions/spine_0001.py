@@ -319,26 +319,24 @@ GRANT SELECT, INSERT, UPDATE ON {table} TO brainops_app
 # A partition that is named directly is not covered by its parent's policy, so nobody but the owner may name one:
 # the run-time login makes and drops partitions through these two functions only.
 _PARTITIONS_MADE = """
-CREATE FUNCTION make_sample_partitions(first_day date, last_day date) RETURNS integer
+CREATE FUNCTION make_sample_partitions(days date[]) RETURNS integer
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE
-    day date := greatest(first_day, current_date - 400);
-    last date := least(last_day, current_date + 2);
+    day date;
     partition text;
     made integer := 0;
 BEGIN
-    WHILE day <= last LOOP
+    FOREACH day IN ARRAY days LOOP
         partition := 'samples_' || to_char(day, 'YYYYMMDD');
-        IF to_regclass('brainops.' || partition) IS NULL THEN
-            PERFORM pg_advisory_xact_lock(hashtext('brainops'), hashtext('sample partitions'));
-            EXECUTE format(
-                'CREATE TABLE IF NOT EXISTS brainops.%I PARTITION OF brainops.samples FOR VALUES FROM (%L) TO (%L)',
-                partition, day::text || ' 00:00:00+00', (day + 1)::text || ' 00:00:00+00'
-            );
-            EXECUTE format('REVOKE ALL ON brainops.%I FROM PUBLIC, brainops_app', partition);
-            made := made + 1;
-        END IF;
-        day := day + 1;
+        CONTINUE WHEN day NOT BETWEEN current_date - 400 AND current_date + 2
+            OR to_regclass('brainops.' || partition) IS NOT NULL;
+        PERFORM pg_advisory_xact_lock(hashtext('brainops'), hashtext('sample partitions'));
+        EXECUTE format(
+            'CREATE TABLE IF NOT EXISTS brainops.%I PARTITION OF brainops.samples FOR VALUES FROM (%L) TO (%L)',
+            partition, day::text || ' 00:00:00+00', (day + 1)::text || ' 00:00:00+00'
+        );
+        EXECUTE format('REVOKE ALL ON brainops.%I FROM PUBLIC, brainops_app', partition);
+        made := made + 1;
     END LOOP;
     RETURN made;
 END
@@ -372,8 +370,8 @@ $$
 """
 
 _FUNCTION_RIGHTS = """
-REVOKE ALL ON FUNCTION make_sample_partitions(date, date), drop_empty_sample_partitions() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION make_sample_partitions(date, date), drop_empty_sample_partitions() TO brainops_app;
+REVOKE ALL ON FUNCTION make_sample_partitions(date[]), drop_empty_sample_partitions() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION make_sample_partitions(date[]), drop_empty_sample_partitions() TO brainops_app;
 GRANT USAGE ON SCHEMA brainops TO brainops_app;
 GRANT SELECT ON alembic_version TO brainops_app
 """

@@ -77,18 +77,15 @@ def test_interrupted_demo_removes_what_it_made() -> None:
     scratch = Path("/tmp") / f"demo-interrupted-{os.getpid()}"
     scratch.mkdir(mode=0o711)
     try:
-        demo = subprocess.Popen(
-            demo_command("--only", "crash", "--keep"),
-            env=os.environ | {"TMPDIR": str(scratch)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert demo.stdout is not None
-        for line in demo.stdout:
-            if "Ctrl-C stops everything" in line:
-                break
-        demo.send_signal(signal.SIGINT)
-        assert demo.wait(60) == 130
+        command = demo_command("--only", "crash", "--keep")
+        environment = os.environ | {"TMPDIR": str(scratch)}
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as demo:
+            assert demo.stdout is not None
+            for line in demo.stdout:
+                if "Ctrl-C stops everything" in line:
+                    break
+            demo.send_signal(signal.SIGINT)
+            assert demo.wait(60) == 130
         deadline = time.monotonic() + 5
         while left_running(scratch) and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -70,7 +70,7 @@ def count(connection: Connection, table: Table) -> int:
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_a_tenant_sees_its_own_rows_only(app: Connection, table: Table) -> None:
-    app.execute("SELECT brainops.make_sample_partitions(current_date, current_date)")
+    app.execute("SELECT brainops.make_sample_partitions(ARRAY[current_date])")
     set_tenant(app, "a")
     insert(app, table, "a")
     assert count(app, table) == 1
@@ -104,7 +104,7 @@ def test_every_table_of_the_schema_is_one_that_is_tested_here(app: Connection) -
 
 
 def test_a_partition_cannot_be_read_or_written_past_its_parent(app: Connection) -> None:
-    app.execute("SELECT brainops.make_sample_partitions(current_date, current_date + 1)")
+    app.execute("SELECT brainops.make_sample_partitions(ARRAY[current_date, current_date + 1])")
     set_tenant(app, "a")
     found = app.execute(
         "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import yaml
 from temporalio.client import Client, WorkflowHandle
+from temporalio.workflow import UpdateMethodMultiParam
 
 from brainops.config.load import load_config
 from brainops.config.paths import StatePaths
@@ -158,9 +159,10 @@ class House:
 
 
 T = TypeVar("T")
+P = TypeVar("P")
 
 
-async def eventually(condition: Callable[[], Awaitable[T]], what: str, timeout: float = 15) -> T:
+async def eventually(condition: Callable[[], Awaitable[T | None]], what: str, timeout: float = 15) -> T:
     """The first truthy answer of `condition`; fails naming `what` when there is none in time."""
     deadline = asyncio.get_running_loop().time() + timeout
     while True:
@@ -252,3 +254,9 @@ class Builder:
         adapter = ProcessAdapter(StatePaths(self.folder / "state"), self.folder)
         for name, service in load_config(config).config.services.items():
             await adapter.stop(name, service)
+
+
+async def update(handle: WorkflowHandle[Any, Any], method: UpdateMethodMultiParam[[Any, P], T], argument: P) -> T:
+    """Send a typed update and wait for its answer."""
+    # The SDK's overloads leave the type of `execute_update` open to strict checking.
+    return await handle.execute_update(method, argument)  # pyright: ignore[reportUnknownMemberType]

@@ -13,7 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 FOLDER = Path(sys.argv[2])
-CONFIG = json.loads((FOLDER / "config.json").read_text()) if (FOLDER / "config.json").exists() else {}
+CONFIG_FILE = FOLDER / "config.json"
+DEPENDS_ON: int = json.loads(CONFIG_FILE.read_text()).get("depends_on", 0) if CONFIG_FILE.exists() else 0
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -28,9 +29,9 @@ class Handler(BaseHTTPRequestHandler):
         status, text = 200, "ok"
         if (FOLDER / "sick").exists():
             status, text = 503, "sick"
-        elif CONFIG.get("depends_on"):
+        elif DEPENDS_ON:
             try:
-                connection = http.client.HTTPConnection("127.0.0.1", CONFIG["depends_on"], timeout=0.3)
+                connection = http.client.HTTPConnection("127.0.0.1", DEPENDS_ON, timeout=0.3)
                 connection.request("GET", "/health")
                 if connection.getresponse().status != 200:
                     status, text = 503, "dependency is sick"
@@ -42,7 +43,7 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: object) -> None:
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Quiet."""
 
 

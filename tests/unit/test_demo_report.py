@@ -73,7 +73,7 @@ def test_healed_without_verification_is_not_good() -> None:
 
 def test_second_time_is_compared_with_the_first() -> None:
     assert second_times([HEALED, AGAIN]) == [
-        "slow: 6.00 s the first time, 1.50 s the second: 75% faster (2 remedies tried, then 1)"
+        "slow: 6.00 s the first time, 1.50 s the second: 75% faster (restart → run_command, then run_command)"
     ]
     assert "no faster" in second_times([HEALED, replace(AGAIN, healed=7.0)])[0]
     assert second_times([HEALED, replace(AGAIN, healed=None)]) == []

@@ -5,7 +5,7 @@ import signal
 from uuid import uuid4
 
 import pytest
-from house import PERSON, Builder, House, eventually
+from house import PERSON, Builder, House, eventually, update
 from temporalio.client import WorkflowExecutionStatus, WorkflowUpdateFailedError
 
 from brainops.contracts.agent import PauseRequest
@@ -33,7 +33,7 @@ async def pending(house: House, service: str) -> Approval:
 async def decide(house: House, approval: Approval, *, approved: bool) -> Approval:
     decision = ApprovalDecision(approval_id=approval.id, approved=approved, actor=PERSON)
     handle = house.client.get_workflow_handle(approval.workflow_id)
-    return await handle.execute_update(IncidentWorkflow.decide_approval, decision)
+    return await update(handle, IncidentWorkflow.decide_approval, decision)
 
 
 async def test_crash_is_healed_once_and_written_down(builder: Builder) -> None:
@@ -188,13 +188,13 @@ async def test_paused_agent_looks_on_and_heals_once_resumed(builder: Builder) ->
     async with builder.house({"shop": {}}) as house:
         await house.answers("shop")
         monitor = house.client.get_workflow_handle_for(AgentWorkflow.run, agent_workflow_id("system_monitor"))
-        await monitor.execute_update(AgentWorkflow.pause, PauseRequest(paused=True, reason="audit"))
+        await update(monitor, AgentWorkflow.pause, PauseRequest(paused=True, reason="audit"))
         with pytest.raises(WorkflowUpdateFailedError):
-            await monitor.execute_update(AgentWorkflow.pause, PauseRequest(paused=True))
+            await update(monitor, AgentWorkflow.pause, PauseRequest(paused=True))
         await house.crash("shop")
         await house.incident("shop", IncidentStatus.OBSERVING)
         assert house.starts("shop") == 1
-        await monitor.execute_update(AgentWorkflow.pause, PauseRequest(paused=False))
+        await update(monitor, AgentWorkflow.pause, PauseRequest(paused=False))
         await house.handle("shop").signal(IncidentWorkflow.reconsider)
         await house.incident("shop", IncidentStatus.RESOLVED)
 
@@ -220,6 +220,17 @@ async def test_open_incident_and_approval_survive_a_fresh_temporal(builder: Buil
         detail = await house.incident("shop", IncidentStatus.RESOLVED)
         assert detail.row.plan_id == asked.plan_id
         assert house.starts("shop") == 2
+
+
+async def test_incident_of_a_service_that_is_no_longer_configured_is_dismissed(builder: Builder) -> None:
+    async with builder.house({"old": {"recover_within": "500ms"}, "new": {}}) as house:
+        await house.answers("old")
+        (house.folder_of("old") / "sick").touch()
+        await house.incident("old", IncidentStatus.ESCALATED)
+        await house.adapter().stop("old", house.parts.config.services["old"])
+    async with builder.house({"new": {}}) as house:
+        detail = await house.incident("old", IncidentStatus.DISMISSED)
+        assert "no longer in brainops.yaml" in detail.timeline[-1].note
 
 
 async def test_history_stays_small(builder: Builder) -> None:

@@ -124,16 +124,11 @@ class Stack:
         config = load_config(self.config_path).config if self.config_path else BrainOpsConfig()
         self._lock.acquire()
         try:
-            info = await self._start_processes(config)
-            info.write(self.paths)
-            self.info = info
-            plans = self._plans = Plans(self.paths.logs / "bring-up.log", self._announce)
-            await plans.start(self.child_environment)
-            self._spawn(plans.keep(self.child_environment))
+            await self._start(config)
         except BaseException:
             await self.stop()
             raise
-        return info
+        return self.addresses
 
     async def stop(self) -> None:
         """Stop what was started, in reverse order, and return when nothing of it runs. Users' services go on."""
@@ -147,7 +142,7 @@ class Stack:
         self.info = self._plans = None
         self._lock.release()
 
-    async def _start_processes(self, config: BrainOpsConfig) -> StackInfo:
+    async def _start(self, config: BrainOpsConfig) -> None:
         self.paths.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._spawn(self._bound_logs())
         address = external_address(self._environment)
@@ -167,11 +162,17 @@ class Stack:
             state_folder=self.paths.root,
         )
         environment = parts.child_environment(self._environment, info)
+        # The plans' first tasks wait for the workers, so that both may be started at once.
+        plans = self._plans = Plans(self.paths.logs / "bring-up.log", self._announce)
+        plans_started = self._spawn(plans.start(environment))
         await _together(
             *(self._run(parts.worker_part(role, self.paths, environment)) for role in (CONTROL, HOST)),
             self._run(parts.api_part(config.api, api_port, self.paths, environment)),
         )
-        return info
+        info.write(self.paths)
+        self.info = info
+        await plans_started
+        self._spawn(plans.keep(environment))
 
     def _choose_ports(self, api: Api, *, embedded: bool) -> tuple[int, int, int]:
         """Ports of Temporal, its UI (0 where the server is not ours) and the API."""
@@ -235,8 +236,10 @@ class Stack:
         if self._plans:
             self._plans.want()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.create_task(work))
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.append(task)
+        return task
 
     async def _bound_logs(self) -> None:
         while True:
