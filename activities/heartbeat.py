@@ -1,7 +1,7 @@
 """The one way in which long activities heartbeat."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from temporalio import activity
@@ -12,7 +12,7 @@ BEATS_IN_A_TIMEOUT = 4
 
 
 @asynccontextmanager
-async def heartbeating(details: Callable[[], object] | None = None) -> AsyncIterator[Callable[[], None]]:
+async def heartbeating(details: Callable[[], object] | None = None) -> AsyncGenerator[Callable[[], None]]:
     """Heartbeat in the background for as long as the block runs; yields a function that beats at once.
 
     `details` gives what another worker needs to go on, fresh at each beat. Without a `heartbeat_timeout` the

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import structlog
+from pydantic import TypeAdapter
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
@@ -45,6 +46,7 @@ GRACE_SECONDS = 2.0
 
 _AGENT = SearchAttributeKey.for_keyword(AGENT_ATTRIBUTE)
 _SERVICE = SearchAttributeKey.for_keyword(SERVICE_ATTRIBUTE)
+_STATES = TypeAdapter(list[CheckState])
 _log = structlog.get_logger(__name__)
 
 
@@ -153,8 +155,7 @@ class Watch:
         """Where the last watch stopped: the rows, and what its last heartbeat knew beyond them."""
         states = {(state.service, state.check): state for state in await self._checks.states(self._host)}
         for details in activity.info().heartbeat_details:
-            for item in details if isinstance(details, list) else []:
-                state = CheckState.model_validate(item)
+            for state in _STATES.validate_python(details):
                 known = states.get((state.service, state.check))
                 if known is None or known.seq < state.seq:
                     states[state.service, state.check] = state

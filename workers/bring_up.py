@@ -30,9 +30,11 @@ from temporalio.common import (
 )
 
 from agents.roster import CHARTERS
+from brainops.checks.store import CheckStore
 from brainops.config.models import LOCAL_HOST, AgentOverrides, BrainOpsConfig
 from brainops.contracts.agent import AgentName, AgentState, Budget
 from brainops.contracts.base import Actor, ActorKind
+from brainops.contracts.check import CheckStatus
 from brainops.contracts.incident import Dismissal
 from brainops.contracts.monitoring import RetentionRequest, StartupRequest, StartupResult, WatchRequest
 from brainops.contracts.names import (
@@ -81,12 +83,22 @@ class BringUp:
 async def bring_up(client: Client, database: Database, config: BrainOpsConfig, host: str) -> BringUp:
     """Bring rows and workflows into agreement with the configuration. Everything in it may be repeated."""
     await ServiceStore(database).apply(config.services)
+    await _retire_checks(CheckStore(database), config, host)
     await asyncio.gather(*(_start_agent(client, CrewStore(database), config, name) for name in AgentName))
     taken_up = await _take_up_open_plans(client, IncidentStore(database), config)
     started = await _start_services(client, host)
     await _watch(client, host)
     await _schedule_retention(client)
     return BringUp(agents=len(AgentName), plans_taken_up=taken_up, started=started.started, failed=dict(started.failed))
+
+
+async def _retire_checks(checks: CheckStore, config: BrainOpsConfig, host: str) -> None:
+    """Checks that are no longer configured are known no more; their count of changes stays, should they come back."""
+    for state in await checks.states(host):
+        service = config.services.get(state.service)
+        configured = service is not None and state.check in service.all_checks()
+        if not configured and state.status is not CheckStatus.UNKNOWN:
+            await checks.save_state(host, state.model_copy(update={"status": CheckStatus.UNKNOWN}))
 
 
 async def _start_agent(client: Client, crew: CrewStore, config: BrainOpsConfig, name: AgentName) -> None:

@@ -166,7 +166,7 @@ class _ActivityInbound(temporalio.worker.ActivityInboundInterceptor):
             agent=agent,
             actor=_actor(input.headers.get(ACTOR_HEADER), agent),
             action=deed.action,
-            service=_service_named_in(argument),
+            service=_service_named_in(argument) or _service_named_in(output),
             input=_plain(argument),
             output=_plain(output),
             success=error is None,

@@ -13,8 +13,7 @@ from temporalio.service import KeepAliveConfig, RetryConfig, RPCError
 from brainops.contracts.base import Actor, ActorKind
 from brainops.errors import UnavailableError
 from workers.plugin import brainops_plugin
-
-DEFAULT_ADDRESS = "127.0.0.1:7233"
+from workers.reach import DEFAULT_ADDRESS, listens
 
 
 def person() -> Actor:
@@ -38,7 +37,10 @@ async def connect_temporal(
     address when no server answers within `timeout`.
     """
     config = ClientConfig.load_client_connect_config()
-    config.setdefault("target_host", DEFAULT_ADDRESS)
+    address = config.setdefault("target_host", DEFAULT_ADDRESS)
+    nobody = f"no Temporal server answers at {address}; start one with `brainops up` or correct TEMPORAL_ADDRESS"
+    if not await listens(address, timeout.total_seconds()):
+        raise UnavailableError(nobody)
     chosen = list(plugins) if plugins is not None else [brainops_plugin(actor or person())]
     try:
         return await asyncio.wait_for(
@@ -53,7 +55,4 @@ async def connect_temporal(
             timeout.total_seconds(),
         )
     except (RuntimeError, RPCError, TimeoutError) as error:
-        address = config.get("target_host")
-        raise UnavailableError(
-            f"no Temporal server answers at {address}; start one with `brainops up` or correct TEMPORAL_ADDRESS"
-        ) from error
+        raise UnavailableError(nobody) from error

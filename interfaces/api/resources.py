@@ -15,7 +15,7 @@ from brainops.errors import BrainOpsError
 from brainops.telemetry.outage import Outage
 from interfaces.api.access import FailureLimit
 from interfaces.api.settings import ApiSettings
-from interfaces.reach import listens, temporal_address
+from workers.reach import listens, temporal_address
 
 if TYPE_CHECKING:
     from temporalio.client import Client

@@ -15,7 +15,7 @@ from brainops.config.models import LOCAL_HOST
 from brainops.config.paths import StatePaths
 from brainops.database.engine import Database
 from brainops.errors import BadInputError, BrainOpsError, NotAllowedError, UnavailableError
-from interfaces.reach import listens, temporal_address
+from workers.reach import listens, temporal_address
 from workers.stack.state import StackInfo
 
 if TYPE_CHECKING:

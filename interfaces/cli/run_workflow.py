@@ -174,7 +174,7 @@ async def _incident(stack: Connections, arguments: list[str]) -> RunAnswer:
         host=names[service].host,
         service=service,
         check=state.check,
-        seq=max(1, state.seq),
+        seq=state.seq + 1,
         failing=True,
         reason=state.reason,
         detail=f"asked for by a person: {state.detail}"[:500],
