@@ -54,7 +54,7 @@ from brainops.incidents.store import IncidentStore
 from brainops.services.store import ServiceStore
 from brainops.telemetry.logging import configure_logging
 from workers.main import configured
-from workers.runtime import connect_temporal
+from workers.runtime import connect_temporal, end_process
 from workflows.agent import AgentWorkflow
 from workflows.incident import IncidentWorkflow
 from workflows.monitoring import MonitoringWorkflow
@@ -217,12 +217,14 @@ async def main() -> BringUp:
 def run() -> None:
     """Entry point; prints what was done as one line of JSON."""
     configure_logging("bring-up")
+    code = 0
     try:
         done = asyncio.run(main())
+        sys.stdout.write(json.dumps(asdict(done)) + "\n")
     except BrainOpsError as error:
         sys.stderr.write(f"{error}\n")
-        sys.exit(1)
-    sys.stdout.write(json.dumps(asdict(done)) + "\n")
+        code = 1
+    end_process(code)
 
 
 if __name__ == "__main__":

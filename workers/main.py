@@ -50,7 +50,7 @@ from brainops.storage.objects import ObjectStore
 from brainops.telemetry.logging import configure_logging
 from brainops.telemetry.outage import Outage
 from workers.plugin import brainops_plugin
-from workers.runtime import connect_temporal
+from workers.runtime import connect_temporal, end_process
 from workflows.agent import AgentWorkflow
 from workflows.incident import IncidentWorkflow
 from workflows.monitoring import MonitoringWorkflow
@@ -265,11 +265,13 @@ def run() -> None:
     parser.add_argument("--role", choices=["control", "host"], required=True, help="which queue to serve")
     role: Role = parser.parse_args().role
     configure_logging(f"worker-{role}")
+    code = 0
     try:
         asyncio.run(main(role))
     except BrainOpsError as error:
         sys.stderr.write(f"{error}\n")
-        sys.exit(1)
+        code = 1
+    end_process(code)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,12 @@
 
 import asyncio
 import getpass
+import logging
 import os
+import sys
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import NoReturn
 
 from temporalio.client import Client, Plugin
 from temporalio.envconfig import ClientConfig
@@ -56,3 +59,15 @@ async def connect_temporal(
         )
     except (RuntimeError, RPCError, TimeoutError) as error:
         raise UnavailableError(nobody) from error
+
+
+def end_process(code: int) -> NoReturn:
+    """End at once, after everything was closed, without the interpreter's own finalization.
+
+    Threads of the SDK may still be about to take the interpreter's lock; in finalization that aborts the process
+    (temporalio 1.35: `PyGILState_Release`), and a clean end would look like a crash.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
