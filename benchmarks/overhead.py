@@ -16,10 +16,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
 
-from temporalio.worker import Worker
-
 from benchmarks import harness
-from benchmarks.floor import FLOOR_QUEUE, FloorWorkflow, nothing
+from benchmarks.floor import FLOOR_QUEUE, FloorWorkflow, running_floor
 from brainops.contracts.agent import AgentState, PauseRequest
 from brainops.contracts.names import CONTROL_QUEUE
 from interfaces.demo.experiment import Experiment
@@ -63,7 +61,7 @@ async def measure_steps(stage: Stage, count: int, measured: Measured) -> None:
     name = f"benchmark-{uuid4()}"
     await client.start_workflow(AgentWorkflow.run, AgentState(name=name), id=f"agent/{name}", task_queue=CONTROL_QUEUE)
     agent = client.get_workflow_handle(f"agent/{name}")
-    async with Worker(client, task_queue=FLOOR_QUEUE, workflows=[FloorWorkflow], activities=[nothing]):
+    async with running_floor(stage.stack.temporal_address):
         await client.start_workflow(FloorWorkflow.run, id=f"floor/{name}", task_queue=FLOOR_QUEUE)
         floor = client.get_workflow_handle(f"floor/{name}")
         paused = False

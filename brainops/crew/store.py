@@ -32,8 +32,7 @@ class CrewStore:
             "strategy_version": state.strategy_version,
             "state": to_json(state),
         }
-        async with self._database.transaction() as connection:
-            await connection.execute(_SAVE, values)
+        await self._database.write(_SAVE, values)
 
     async def load(self, name: str) -> AgentState | None:
         """The state of an agent; None when it was never kept."""

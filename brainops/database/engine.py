@@ -1,24 +1,29 @@
 """The run-time connection to Postgres: transactions of one tenant, and one error for every way to lose the server."""
 
 import asyncio
+import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
-from sqlalchemy import Executable, RowMapping, text
+import psycopg
+from psycopg.rows import TupleRow
+from sqlalchemy import Executable, RowMapping, TextClause
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from brainops.contracts.base import DEFAULT_TENANT
 from brainops.database.urls import parse_url
-from brainops.errors import UnavailableError
+from brainops.errors import BadInputError, UnavailableError
 
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_TIMEOUT_SECONDS = 5.0
 READY_TIMEOUT_SECONDS = 2.0
 
-_SET_TENANT = text("SELECT set_config('brainops.tenant_id', :tenant, true)")
+_TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
 class Database:
@@ -29,13 +34,18 @@ class Database:
     """
 
     def __init__(self, url: str, *, tenant_id: str = DEFAULT_TENANT, pool_size: int = 5) -> None:
+        if not _TENANT.fullmatch(tenant_id):
+            raise BadInputError(f"{tenant_id!r} is no tenant id; use letters, digits, `_`, `.` and `-`, at most 63")
         self.tenant_id = tenant_id
+        # One round trip instead of two: with parameters it could not be sent together with BEGIN.
+        self._begin_as_tenant = f"BEGIN; SELECT set_config('brainops.tenant_id', '{tenant_id}', true)"
         self._engine = create_async_engine(
             parse_url(url),
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=POOL_TIMEOUT_SECONDS,
             pool_use_lifo=True,
+            isolation_level="AUTOCOMMIT",  # of the driver, which would otherwise send a BEGIN of its own
             connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "brainops"},
         )
 
@@ -64,6 +74,40 @@ class Database:
         async with self.transaction() as connection:
             return (await connection.execute(query, values)).mappings().all()
 
+    async def write(self, statement: TextClause, values: Mapping[str, object]) -> None:
+        """One statement as a transaction of its own, in one round trip. Raises as `transaction`.
+
+        For statements that may be repeated (upserts, inserts that skip what is there): when the connection is lost
+        before the answer, the statement is sent once more. Parameters are put in by psycopg's client-side cursor,
+        since one message of several statements cannot carry them.
+        """
+        try:
+            if not await self._sent(statement, values) and not await self._sent(statement, values):
+                raise UnavailableError("Postgres does not answer: the connection was lost twice")
+        except (DBAPIError, PoolTimeoutError) as error:
+            raise _translated(error) from error
+        except psycopg.OperationalError as error:
+            raise UnavailableError(f"Postgres does not answer: {_first_line(error)}") from error
+
+    async def _sent(self, statement: TextClause, values: Mapping[str, object]) -> bool:
+        """Send one whole transaction. False: the connection was lost on the way."""
+        connection = await self._engine.connect()
+        try:
+            driver: object = (await connection.get_raw_connection()).driver_connection
+            if not isinstance(driver, psycopg.AsyncConnection):
+                raise TypeError(f"psycopg's connection was expected, not {driver!r}")
+            try:
+                cursor = psycopg.AsyncClientCursor(cast("psycopg.AsyncConnection[TupleRow]", driver))
+                await cursor.execute(f"{self._begin_as_tenant}; {_compiled(statement)}; COMMIT".encode(), values)
+            except psycopg.OperationalError:
+                if not driver.broken:
+                    raise
+                await connection.invalidate()
+                return False
+            return True
+        finally:
+            await self._give_back(connection)
+
     async def ready(self) -> bool:
         """Whether the server answers within 2 s. Never raises for a server that is down."""
         try:
@@ -89,7 +133,7 @@ class Database:
     async def _connect(self) -> AsyncConnection:
         connection = await self._engine.connect()
         try:
-            await connection.execute(_SET_TENANT, {"tenant": self.tenant_id})
+            await connection.exec_driver_sql(self._begin_as_tenant, execution_options={"no_parameters": True})
         except BaseException:
             await self._give_back(connection)
             raise
@@ -101,10 +145,19 @@ class Database:
         await asyncio.shield(asyncio.ensure_future(connection.close()))
 
 
+@cache
+def _compiled(statement: TextClause) -> str:
+    """The statement in psycopg's own style of parameters."""
+    return str(statement.compile(dialect=postgresql.psycopg.dialect()))
+
+
+def _first_line(error: BaseException | None) -> str:
+    return (str(error).strip().splitlines() or ["no reason given"])[0]
+
+
 def _translated(error: DBAPIError | PoolTimeoutError) -> Exception:
     if isinstance(error, PoolTimeoutError):
         return UnavailableError(f"no database connection became free within {POOL_TIMEOUT_SECONDS:g} s")
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
-        first_line = (str(error.orig).strip().splitlines() or ["no reason given"])[0]
-        return UnavailableError(f"Postgres does not answer: {first_line}")
+        return UnavailableError(f"Postgres does not answer: {_first_line(error.orig)}")
     return error

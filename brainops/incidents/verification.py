@@ -26,7 +26,7 @@ _GROWTH = 1.4
 
 STABLE_SECONDS = 0.3
 STABLE_ROUNDS = 2
-"""A process that crashed must go on passing this long, and this often, after it first passed: crash loops pass, too."""
+"""Checks must go on passing this long, and this often, after they first passed: crash loops and slow ones pass, too."""
 
 _DEPENDENT_SECONDS = 3.0
 _LOOK_SECONDS = 1.0
@@ -61,8 +61,7 @@ class Verifier:
     ) -> Verification:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        held = classify(before) in (FaultKind.CRASH, FaultKind.CRASH_LOOP)
-        watch = _Watch(self, name, check_name, service, stability=held)
+        watch = _Watch(self, name, check_name, service)
         seen = await watch.run()
         broken, unwell = await asyncio.gather(
             self._broken_dependencies(before), self._failing_dependents(dependents) if seen.ok else _nothing()
@@ -134,13 +133,12 @@ class _Seen:
 class _Watch:
     """Watches one service until its checks pass, cannot pass any more, or time is over."""
 
-    def __init__(self, verifier: Verifier, name: str, check_name: str, service: Service, *, stability: bool) -> None:
+    def __init__(self, verifier: Verifier, name: str, check_name: str, service: Service) -> None:
         self._verifier = verifier
         self._name = name
         self._service = service
         checks = service.all_checks()
         self._checks = dict(sorted(checks.items(), key=lambda item: item[0] != check_name))
-        self._stability = stability
         self._in_a_row = dict.fromkeys(self._checks, 0)
         self._last: dict[str, ProbeResult | None] = dict.fromkeys(self._checks)
 
@@ -159,7 +157,7 @@ class _Watch:
                 now = loop.time()
                 if self._all_pass():
                     passing_since, rounds = (now, 0) if passing_since is None else (passing_since, rounds + 1)
-                    if self._is_proven(now - passing_since, rounds):
+                    if now - passing_since >= STABLE_SECONDS and rounds >= STABLE_ROUNDS:
                         return _Seen(f"all {len(self._checks)} checks of {self._name} pass")
                 else:
                     passing_since = None
@@ -188,9 +186,6 @@ class _Watch:
 
     def _all_pass(self) -> bool:
         return all(self._in_a_row[name] >= check.pass_after for name, check in self._checks.items())
-
-    def _is_proven(self, seconds: float, rounds: int) -> bool:
-        return not self._stability or (seconds >= STABLE_SECONDS and rounds >= STABLE_ROUNDS)
 
     def _failed(self) -> _Seen:
         failing = tuple(name for name, check in self._checks.items() if self._in_a_row[name] < check.pass_after)

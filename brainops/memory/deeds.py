@@ -55,8 +55,7 @@ class DeedStore:
             "input": None if record.input is None else to_json(record.input),
             "output": None if record.output is None else to_json(record.output),
         }
-        async with self._database.transaction() as connection:
-            await connection.execute(_RECORD_WORK, values)
+        await self._database.write(_RECORD_WORK, values)
 
     async def record_decision(self, record: DecisionRecord) -> None:
         """Keep one choice with its alternatives; the same one twice in a row is kept once."""
@@ -71,8 +70,7 @@ class DeedStore:
             "alternatives": to_json(record.alternatives),
             "context": to_json(record.context),
         }
-        async with self._database.transaction() as connection:
-            await connection.execute(_RECORD_DECISION, values)
+        await self._database.write(_RECORD_DECISION, values)
 
     async def work(self, limit: int, before: datetime | None = None, service: str | None = None) -> list[WorkRecord]:
         """Deeds, newest first, at most `limit`. `before`: only those that began earlier."""

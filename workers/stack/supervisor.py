@@ -15,7 +15,7 @@ from workers.stack.process import Child, RunAs
 
 FIRST_DELAY_SECONDS = 0.1
 LONGEST_DELAY_SECONDS = 10.0
-HEALTHY_SECONDS = 30.0
+HEALTHY_SECONDS = 3.0
 """A part that ran for this long begins with the shortest delay again."""
 READY_POLL_SECONDS = 0.02
 LOG_LINES_SHOWN = 8
