@@ -24,7 +24,7 @@ from sqlalchemy import URL
 
 from brainops.config.paths import StatePaths
 from brainops.database.os_user import may_enter, unprivileged_user
-from brainops.database.secrets import kept_passwords
+from brainops.database.secrets import derived_password, kept_passwords
 from brainops.database.urls import APP_ROLE
 from brainops.errors import SetupError, UnavailableError
 
@@ -118,7 +118,8 @@ class EmbeddedPostgres:
         """
         self._make_folders()
         with self._locked():
-            self._passwords = kept_passwords(self._folder / "passwords.json", (OWNER_ROLE, APP_ROLE))
+            kept = kept_passwords(self._folder / "passwords.json", (OWNER_ROLE,))
+            self._passwords = kept | {APP_ROLE: derived_password(kept[OWNER_ROLE], APP_ROLE)}
             self._binaries = self._usable_binaries()
             self._sockets = self._socket_folder()
             self._configure()

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 from brainops.config.paths import StatePaths
 from brainops.database.schema import SCHEMA
-from brainops.database.secrets import kept_passwords
+from brainops.database.secrets import derived_password, kept_passwords
 from brainops.database.urls import APP_ROLE, app_url, connection_string, parse_url
 from brainops.errors import SetupError, UnavailableError
 
@@ -30,12 +30,11 @@ def upgrade(owner_url: str, paths: StatePaths) -> str:
     """Create or upgrade everything in the database of `owner_url`; return the URL of the run-time login.
 
     All of it is one transaction, and processes that do it at once wait for each other. The password of the run-time
-    login is kept in `paths.postgres`, made at the first call. Blocks; about a tenth of a second when there is
+    login is derived from the owner's; where the owner has none, it is kept in `paths.postgres`. Blocks; about a tenth of a second when there is
     nothing to do. Raises SetupError when the database cannot be used: too old, no pgvector, a schema `brainops` that
     is not ours, a newer BrainOps has been here, or the owner lacks a right; UnavailableError when it does not answer.
     """
-    paths.postgres.mkdir(mode=0o711, parents=True, exist_ok=True)
-    password = kept_passwords(paths.postgres / "passwords.json", (APP_ROLE,))[APP_ROLE]
+    password = _app_password(owner_url, paths)
     with _owner_connection(owner_url) as connection:
         _check_server(connection)
         connection.execute(_LOCK)
@@ -52,6 +51,14 @@ def upgrade(owner_url: str, paths: StatePaths) -> str:
         with _owner_connection(owner_url) as connection:
             _set_password(connection, password)
     return url
+
+
+def _app_password(owner_url: str, paths: StatePaths) -> str:
+    owner_password = parse_url(owner_url).password
+    if owner_password:
+        return derived_password(owner_password, APP_ROLE)
+    paths.postgres.mkdir(mode=0o711, parents=True, exist_ok=True)
+    return kept_passwords(paths.postgres / "passwords.json", (APP_ROLE,))[APP_ROLE]
 
 
 def current(url: str) -> str | None:

@@ -1,5 +1,8 @@
-"""Passwords that BrainOps makes for itself: random, and readable by their owner only."""
+"""Passwords that BrainOps makes for itself: random or derived, and readable by their owner only."""
 
+import base64
+import hashlib
+import hmac
 import json
 import os
 import secrets
@@ -20,6 +23,16 @@ def kept_passwords(file: Path, names: Iterable[str]) -> dict[str, str]:
         kept |= {name: secrets.token_urlsafe(32) for name in missing}
         _write(file, kept)
     return kept
+
+
+def derived_password(owner_password: str, role: str) -> str:
+    """The password of `role` on a server whose owner has `owner_password`.
+
+    Every BrainOps that is given the owner's login derives the same one, so that a second installation on the same
+    server does not lock the first one out. HMAC-SHA256: the owner's password cannot be read from it.
+    """
+    digest = hmac.new(owner_password.encode(), f"brainops role {role}".encode(), hashlib.sha256)
+    return base64.urlsafe_b64encode(digest.digest()).decode().rstrip("=")
 
 
 def _read(file: Path) -> dict[str, str]:

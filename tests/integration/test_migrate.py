@@ -110,3 +110,13 @@ def test_the_password_file_is_for_its_owner_only(state_paths: StatePaths, empty_
         upgrade("postgresql://nobody@127.0.0.1:1/none", state_paths)
     file: Path = state_paths.postgres / "passwords.json"
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_second_installation_on_the_same_server_does_not_lock_the_first_one_out(
+    empty_database_url: str, server_paths: StatePaths, state_paths: StatePaths
+) -> None:
+    first = upgrade(empty_database_url, server_paths)
+    second = upgrade(empty_database_url, state_paths)
+    assert first == second
+    for url in (first, second):
+        psycopg.connect(connection_string(url)).close()
