@@ -5,12 +5,9 @@ read in the Temporal UI: each step is an activity with a summary of its own.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import TypeVar
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from activities.incident import IncidentActions, IncidentRecords
@@ -43,25 +40,12 @@ from brainops.contracts.incident import (
     RootRequest,
     Signature,
     Verification,
-    VerifyRequest,
 )
-from brainops.contracts.names import agent_workflow_id, host_queue
+from brainops.contracts.names import agent_workflow_id
 from workflows.agent import AgentWorkflow
+from workflows.incident_steps import IncidentSteps
 from workflows.search_attributes import show_outcome, show_signature
 
-P = TypeVar("P")
-R = TypeVar("R")
-
-_SHORT = timedelta(seconds=5)
-_RETRY = RetryPolicy(
-    initial_interval=timedelta(milliseconds=100),
-    backoff_coefficient=2.0,
-    maximum_interval=timedelta(seconds=2),
-)
-"""A lost worker or database is waited for, for ever: the activity says itself what must not be retried."""
-_HEARTBEAT = timedelta(seconds=3)
-_LONGEST_ACTION = timedelta(hours=2)
-_LONGEST_VERIFICATION = timedelta(minutes=20)
 _ROOT_TRIES = 4
 _SETTLING = timedelta(seconds=2)
 """How long a check that passes again on a fresh look is waited for before it is treated as failing."""
@@ -90,6 +74,7 @@ class IncidentWorkflow:
         self._cause = ""
         self._remedy = ""
         self._attempts: list[Attempt] = []
+        self._forgiven = 0
         self._summaries: list[str] = []
         self._next_step = 1
         self._dependents: tuple[str, ...] = ()
@@ -102,6 +87,7 @@ class IncidentWorkflow:
             check=observation.check,
             host=observation.host,
         )
+        self._steps = IncidentSteps(self._plan)
         self._background: list[asyncio.Task[None]] = []
 
     # What comes in
@@ -119,7 +105,7 @@ class IncidentWorkflow:
 
     @workflow.signal
     def reconsider(self) -> None:
-        """What may be done has changed: an agent or service was resumed."""
+        """What may be done has changed: an agent or service was resumed, or a person asks for another try."""
         self._reconsider = True
 
     @workflow.signal
@@ -130,7 +116,7 @@ class IncidentWorkflow:
     @workflow.update
     async def decide_approval(self, decision: ApprovalDecision) -> Approval:
         """A person answers the pending question. Returns the approval as decided."""
-        decided = await self._record(IncidentRecords.settle_approval, decision, "answer recorded")
+        decided = await self._steps.record(IncidentRecords.settle_approval, decision, "answer recorded")
         self._decision = decided
         return decided
 
@@ -171,7 +157,7 @@ class IncidentWorkflow:
     @workflow.run
     async def run(self, request: IncidentInput) -> IncidentResult:
         """Work until the incident is closed."""
-        opening = await self._record(
+        opening = await self._steps.record(
             IncidentRecords.open_incident, OpenIncident(plan=self._plan, observation=request.observation), "open"
         )
         if opening.duplicate:
@@ -221,12 +207,12 @@ class IncidentWorkflow:
             await self._escalate(f"{count} incidents of this kind within {root.recurrence}: healing itself has failed")
             return
         while self._still_wanted:
-            if len(self._attempts) >= MOST_ATTEMPTS:
-                await self._escalate(f"{len(self._attempts)} remedies were tried")
+            if len(self._tried) >= MOST_ATTEMPTS:
+                await self._escalate(f"{len(self._tried)} remedies were tried")
                 return
             choice, permissions = await self._choose()
             if choice is None:
-                await self._escalate("no remedy fits the evidence" if not self._attempts else "out of remedies")
+                await self._escalate("out of remedies" if self._tried else "no remedy fits the evidence")
                 return
             if not await self._permitted(choice, permissions):
                 return
@@ -240,8 +226,13 @@ class IncidentWorkflow:
     def _still_wanted(self) -> bool:
         return self._newest.failing and not self._absorbed_into and self._dismissal is None
 
+    @property
+    def _tried(self) -> list[Attempt]:
+        """What was tried since a person last changed something."""
+        return self._attempts[self._forgiven :]
+
     async def _capture(self) -> EvidenceSummary:
-        evidence = await self._on_host(
+        evidence = await self._steps.on_host(
             IncidentActions.capture_evidence,
             CaptureRequest(plan=self._plan, observation=self._newest, attempt=len(self._attempts)),
             "evidence",
@@ -282,7 +273,7 @@ class IncidentWorkflow:
             failing_dependencies=evidence.failing_dependencies,
             last_try=tries_left == 1,
         )
-        return await self._record(IncidentRecords.find_root, request, "root cause by dependencies")
+        return await self._steps.record(IncidentRecords.find_root, request, "root cause by dependencies")
 
     async def _ends_within(self, limit: timedelta) -> bool:
         """Wait until the incident is no longer to be worked on. False: it still is after `limit`."""
@@ -294,15 +285,15 @@ class IncidentWorkflow:
 
     async def _choose(self) -> tuple[Choice | None, Permissions]:
         knowledge, found, permissions = await asyncio.gather(
-            self._read(IncidentRecords.look_up_knowledge, self._known_signature, "what helped before"),
-            self._on_host(
+            self._steps.read(IncidentRecords.look_up_knowledge, self._known_signature, "what helped before"),
+            self._steps.on_host(
                 IncidentActions.propose_remedies,
                 CandidatesRequest(plan=self._plan, dependents=self._dependents),
                 "remedies that the evidence allows",
             ),
-            self._read(IncidentRecords.read_permissions, self._plan, "what may be done"),
+            self._steps.read(IncidentRecords.read_permissions, self._plan, "what may be done"),
         )
-        return choose_remedy(found.candidates, knowledge, self._attempts), permissions
+        return choose_remedy(found.candidates, knowledge, self._tried), permissions
 
     async def _permitted(self, choice: Choice, permissions: Permissions) -> bool:
         answer = permissions.gate(choice.candidate.action_class)
@@ -368,7 +359,7 @@ class IncidentWorkflow:
     async def _still_applies(self, choice: Choice) -> bool:
         """Look again after the wait: what was approved must still be what the evidence asks for."""
         await self._capture()
-        found = await self._on_host(
+        found = await self._steps.on_host(
             IncidentActions.propose_remedies,
             CandidatesRequest(plan=self._plan, dependents=self._dependents),
             "does it still apply?",
@@ -399,7 +390,7 @@ class IncidentWorkflow:
             await decided
             return await self._refused(error, choice)
         await decided
-        check = await self._verify() if carried_out else Verification(ok=False, summary=summary)
+        check = await self._steps.verify(self._dependents) if carried_out else Verification(ok=False, summary=summary)
         undone, undo_failed = (False, False) if check.ok else await self._undo(choice, undos)
         harmful = check.harmful or undo_failed
         self._attempts.append(Attempt(remedy=candidate.remedy, helped=check.ok))
@@ -417,8 +408,8 @@ class IncidentWorkflow:
             summary=check.summary,
             verify_seconds=check.seconds,
         )
-        await self._record(IncidentRecords.record_attempt, record, "what the remedy did")
-        learned = self._record(
+        await self._steps.record(IncidentRecords.record_attempt, record, "what the remedy did")
+        learned = self._steps.record(
             IncidentRecords.learn, LearnRequest(record=record, actions=candidate.actions), "knowledge base"
         )
         if harmful or answer.learned:
@@ -442,26 +433,7 @@ class IncidentWorkflow:
             undoing=undoing,
         )
         self._next_step += 1
-        return await workflow.execute_activity_method(
-            IncidentActions.perform_action,
-            request,
-            task_queue=host_queue(self._plan.host),
-            start_to_close_timeout=_LONGEST_ACTION,
-            heartbeat_timeout=_HEARTBEAT,
-            retry_policy=_RETRY,
-            summary=f"{'undo' if undoing else choice.candidate.remedy}: {action.kind}",
-        )
-
-    async def _verify(self) -> Verification:
-        return await workflow.execute_activity_method(
-            IncidentActions.verify_remedy,
-            VerifyRequest(plan=self._plan, dependents=self._dependents),
-            task_queue=host_queue(self._plan.host),
-            start_to_close_timeout=_LONGEST_VERIFICATION,
-            heartbeat_timeout=_HEARTBEAT,
-            retry_policy=_RETRY,
-            summary="verify by the same check and its neighbours",
-        )
+        return await self._steps.perform(request, f"{'undo' if undoing else choice.candidate.remedy}: {action.kind}")
 
     async def _undo(self, choice: Choice, undos: list[Action]) -> tuple[bool, bool]:
         """Take back what did not help. Returns whether anything was taken back, and whether that failed."""
@@ -504,7 +476,7 @@ class IncidentWorkflow:
 
     async def _settle(self, approval: Approval, status: ApprovalStatus) -> None:
         self._approval = None
-        await self._record(
+        await self._steps.record(
             IncidentRecords.record_approval, approval.model_copy(update={"status": status}), f"approval {status.value}"
         )
 
@@ -520,7 +492,7 @@ class IncidentWorkflow:
             remedy=choice.candidate.remedy if choice else None,
             approval=approval,
         )
-        await self._record(IncidentRecords.update_incident, update, status.value)
+        await self._steps.record(IncidentRecords.update_incident, update, status.value)
         self._status = status
         workflow.set_current_details(
             f"**{status.value}** {self._headline}\n\n{note}\n\n"
@@ -537,7 +509,7 @@ class IncidentWorkflow:
             alternatives=choice.alternatives,
             context={"signature": self._known_signature.key, "known": choice.known},
         )
-        return asyncio.create_task(self._record(IncidentRecords.record_decision, record, choice.candidate.remedy))
+        return asyncio.create_task(self._steps.record(IncidentRecords.record_decision, record, choice.candidate.remedy))
 
     def _report_outcome(self, choice: Choice, answer: GateAnswer, *, harmful: bool, helped: bool, reason: str) -> None:
         """For the autonomy ladder, which only harm, or help after harm, moves."""
@@ -559,29 +531,6 @@ class IncidentWorkflow:
             await handle.signal(AgentWorkflow.report_outcome, report)
         except ApplicationError as error:
             workflow.logger.warning("the agent's own workflow does not run: %s", error)
-
-    async def _record(self, method: Callable[[IncidentRecords, P], Awaitable[R]], argument: P, summary: str) -> R:
-        """One of the incident's rows: any control worker, a transaction or two."""
-        return await workflow.execute_activity_method(
-            method, argument, start_to_close_timeout=_SHORT, retry_policy=_RETRY, summary=summary[:200]
-        )
-
-    async def _read(self, method: Callable[[IncidentRecords, P], Awaitable[R]], argument: P, summary: str) -> R:
-        """A read that changes nothing: a local activity, whose answer is all that history needs."""
-        return await workflow.execute_local_activity_method(
-            method, argument, start_to_close_timeout=_SHORT, retry_policy=_RETRY, summary=summary[:200]
-        )
-
-    async def _on_host(self, method: Callable[[IncidentActions, P], Awaitable[R]], argument: P, summary: str) -> R:
-        """A short look on the host that has the service."""
-        return await workflow.execute_activity_method(
-            method,
-            argument,
-            task_queue=host_queue(self._plan.host),
-            start_to_close_timeout=_SHORT,
-            retry_policy=_RETRY,
-            summary=summary[:200],
-        )
 
     @property
     def _known_signature(self) -> Signature:

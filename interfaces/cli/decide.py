@@ -29,7 +29,7 @@ def approve(approval_id: ApprovalId, reason: Reason = "") -> None:
 
 
 def reject(approval_id: ApprovalId, reason: Reason = "") -> None:
-    """Forbid a waiting action. The plan goes on with the next remedy, or asks a person to look."""
+    """Forbid a waiting action. The incident is handed to a person."""
     complete(_decide(approval_id, approved=False, reason=reason))
 
 

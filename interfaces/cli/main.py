@@ -28,6 +28,8 @@ COMMANDS = (
     Entry("approvals", "interfaces.cli.approvals", "approvals", "Questions that wait for your answer.", DECIDE),
     Entry("approve", "interfaces.cli.decide", "approve", "Let a waiting action be done.", DECIDE),
     Entry("reject", "interfaces.cli.decide", "reject", "Forbid a waiting action.", DECIDE),
+    Entry("retry", "interfaces.cli.incident_orders", "retry", "Have an open incident looked at anew.", DECIDE),
+    Entry("dismiss", "interfaces.cli.incident_orders", "dismiss", "Close an open incident as it is.", DECIDE),
     Entry("pause", "interfaces.cli.pause", "pause", "Let a service or an agent be.", DECIDE),
     Entry("resume", "interfaces.cli.pause", "resume", "Take a paused service or agent up again.", DECIDE),
     Entry("run", "interfaces.cli.run_workflow", "run", "Start a workflow by hand.", DECIDE),

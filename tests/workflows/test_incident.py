@@ -11,7 +11,7 @@ from temporalio.client import WorkflowExecutionStatus, WorkflowUpdateFailedError
 from brainops.contracts.agent import PauseRequest
 from brainops.contracts.approval import Approval, ApprovalDecision, ApprovalStatus
 from brainops.contracts.base import ActorKind
-from brainops.contracts.incident import IncidentStatus
+from brainops.contracts.incident import Dismissal, IncidentStatus
 from brainops.contracts.names import agent_workflow_id
 from brainops.effects.ledger import EffectLedger
 from brainops.memory.deeds import DeedStore
@@ -243,3 +243,32 @@ async def test_history_stays_small(builder: Builder) -> None:
         size = sum(event.ByteSize() for event in history.events)
         assert len(history.events) < 90
         assert size < 40_000
+
+
+async def test_escalated_incident_is_tried_again_when_a_person_asks(builder: Builder) -> None:
+    async with builder.house({"shop": {"recover_within": "600ms"}}) as house:
+        await house.answers("shop")
+        (house.folder_of("shop") / "sick").touch()
+        await house.incident("shop", IncidentStatus.ESCALATED)
+        starts = house.starts("shop")
+        (house.folder_of("shop") / "sick").unlink()
+        (house.folder_of("shop") / "slow").touch()
+        await house.handle("shop", "front").signal(IncidentWorkflow.reconsider)
+        await eventually(lambda: _restarted(house, starts), "another restart")
+        (house.folder_of("shop") / "slow").unlink()
+        await house.incident("shop", IncidentStatus.RESOLVED, IncidentStatus.RECOVERED)
+
+
+async def test_dismissed_incident_is_closed_and_opens_anew_while_its_check_fails(builder: Builder) -> None:
+    async with builder.house({"shop": {"recover_within": "500ms"}}) as house:
+        await house.answers("shop")
+        (house.folder_of("shop") / "sick").touch()
+        await house.incident("shop", IncidentStatus.ESCALATED)
+        dismissal = Dismissal(reason="known", actor=PERSON)
+        await house.handle("shop", "front").signal(IncidentWorkflow.dismiss, dismissal)
+        await house.incident("shop", IncidentStatus.DISMISSED)
+        await house.incident("shop", IncidentStatus.ESCALATED)
+
+
+async def _restarted(house: House, starts: int) -> bool:
+    return house.starts("shop") > starts
