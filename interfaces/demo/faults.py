@@ -27,9 +27,9 @@ from interfaces.demo.layout import (
 from interfaces.demo.prober import ProbeTarget, ask, resident_bytes
 
 _UPLOAD_BYTES = 400_000
-_SLOW_FACTOR = 1.5
+_SLOW_FACTOR = 3.0
 """How far past the latency limit a slow answer is driven: far enough for noise, near enough to still arrive."""
-_SLOW_ENOUGH_FACTOR = 1.25
+_SLOW_ENOUGH_FACTOR = 2.0
 _INDEX_LINES_AT_ONCE = 50_000
 _MOST_INDEX_WRITES = 100
 _INSUFFICIENT_STORAGE = 507
@@ -227,7 +227,7 @@ FAULTS: dict[str, Fault] = {
             _slow,
             needs=(Role.WEB,),
             seen_from=Role.WEB,
-            probe_interval_seconds=0.2,
+            probe_interval_seconds=0.4,
         ),
         Fault(
             "scratch_full",
