@@ -188,11 +188,12 @@ class IncidentWorkflow:
         return self._result()
 
     async def _wait_for_change(self) -> None:
-        await workflow.wait_condition(lambda: not self._newest.failing or bool(self._absorbed_into) or self._reconsider)
-        if self._reconsider and self._newest.failing and not self._absorbed_into:
+        await workflow.wait_condition(lambda: not self._still_wanted or self._reconsider)
+        if self._still_wanted:
             self._reconsider = False
-            if self._status is IncidentStatus.OBSERVING:
-                await self._update(IncidentStatus.OPEN, "what may be done has changed; looking again")
+            # Somebody has changed something: what did not help before may help now.
+            self._forgiven = len(self._attempts)
+            await self._update(IncidentStatus.OPEN, "what may be done has changed; looking again")
 
     async def _heal(self) -> None:
         """Try remedies until one helps, none is left, or nothing may be done."""

@@ -70,17 +70,13 @@ def test_a_database_of_a_newer_version_is_refused(empty_database_url: str, serve
         upgrade(empty_database_url, server_paths)
 
 
-def test_a_login_whose_password_was_lost_gets_a_new_one(
-    empty_database_url: str, server_paths: StatePaths, state_paths: StatePaths
-) -> None:
+def test_a_login_with_a_foreign_password_gets_its_own_again(empty_database_url: str, server_paths: StatePaths) -> None:
     _run(empty_database_url, "CREATE EXTENSION vector")
     first = upgrade(empty_database_url, server_paths)
-    second = upgrade(empty_database_url, state_paths)
-    try:
-        assert first != second
-        psycopg.connect(connection_string(second)).close()
-    finally:
-        assert upgrade(empty_database_url, server_paths) == first
+    _run(empty_database_url, "ALTER ROLE brainops_app PASSWORD 'changed by somebody'")
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(connection_string(first))
+    assert upgrade(empty_database_url, server_paths) == first
     psycopg.connect(connection_string(first)).close()
 
 
