@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,17 +76,26 @@ def running_temporal() -> Generator[TemporalForTests]:
     command += ["--dynamic-config-value=system.enableActivityEagerExecution=true"]
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            try:
-                socket.create_connection(("127.0.0.1", port), 0.2).close()
-                break
-            except OSError:
-                time.sleep(0.05)
+        with ThreadPoolExecutor(1) as elsewhere:  # the caller may have an event loop of its own
+            elsewhere.submit(asyncio.run, _served(f"127.0.0.1:{port}")).result()
         yield TemporalForTests(f"127.0.0.1:{port}")
     finally:
         server.terminate()
         server.wait(10)
+
+
+async def _served(address: str) -> None:
+    """Wait until the server answers; it listens a moment before it does."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            await Client.connect(address, namespace=NAMESPACES[0])
+        except RuntimeError:
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.05)
+        else:
+            return
 
 
 @dataclass
