@@ -47,6 +47,9 @@ from workflows.incident_steps import IncidentSteps
 from workflows.search_attributes import show_outcome, show_signature
 
 _ROOT_TRIES = 4
+_FIRST_LOOK = timedelta(seconds=10)
+_RAREST_LOOK = timedelta(hours=1)
+"""How soon, and at last how rarely, an escalated incident is compared with what stood in its way."""
 _SETTLING = timedelta(seconds=2)
 """How long a check that passes again on a fresh look is waited for before it is treated as failing."""
 
@@ -75,6 +78,9 @@ class IncidentWorkflow:
         self._remedy = ""
         self._attempts: list[Attempt] = []
         self._forgiven = 0
+        self._obstacles: tuple[str, ...] | None = None
+        self._next_look = _FIRST_LOOK
+        self._final = False
         self._summaries: list[str] = []
         self._next_step = 1
         self._dependents: tuple[str, ...] = ()
@@ -188,12 +194,32 @@ class IncidentWorkflow:
         return self._result()
 
     async def _wait_for_change(self) -> None:
-        await workflow.wait_condition(lambda: not self._still_wanted or self._reconsider)
+        """Wait for the check to pass or for a person; what stands in the way may also go away by itself."""
+        looks_again = self._status is IncidentStatus.ESCALATED and not self._final
+        try:
+            await workflow.wait_condition(
+                lambda: not self._still_wanted or self._reconsider,
+                timeout=self._next_look if looks_again else None,
+                timeout_summary="look again",
+            )
+        except TimeoutError:
+            await self._look_again()
+            return
         if self._still_wanted:
             self._reconsider = False
             # Somebody has changed something: what did not help before may help now.
             self._forgiven = len(self._attempts)
             await self._update(IncidentStatus.OPEN, "what may be done has changed; looking again")
+
+    async def _look_again(self) -> None:
+        """Compare what stands in the way with the last look, ever more rarely."""
+        if workflow.info().is_continue_as_new_suggested():
+            await workflow.wait_condition(workflow.all_handlers_finished)
+            workflow.continue_as_new(IncidentInput(observation=self._newest, plan_id=self._plan.plan_id))
+        self._next_look = min(self._next_look * 2, _RAREST_LOOK)
+        before = self._obstacles
+        await self._capture()
+        self._reconsider = self._reconsider or (before is not None and before != self._obstacles)
 
     async def _heal(self) -> None:
         """Try remedies until one helps, none is left, or nothing may be done."""
@@ -205,7 +231,9 @@ class IncidentWorkflow:
             return
         if root.loop:
             count = len(root.recent_openings) + 1
-            await self._escalate(f"{count} incidents of this kind within {root.recurrence}: healing itself has failed")
+            await self._escalate(
+                f"{count} incidents of this kind within {root.recurrence}: healing itself has failed", final=True
+            )
             return
         while self._still_wanted:
             if len(self._tried) >= MOST_ATTEMPTS:
@@ -239,6 +267,7 @@ class IncidentWorkflow:
             "evidence",
         )
         self._headline = evidence.headline
+        self._obstacles = evidence.obstacles
         if self._signature is None:
             # The signature of the first look names the incident: later looks also see what our remedies did.
             self._signature = evidence.signature
@@ -328,7 +357,7 @@ class IncidentWorkflow:
             )
         except TimeoutError:
             await self._settle(pending, ApprovalStatus.EXPIRED)
-            await self._escalate(f"nobody answered: {question}")
+            await self._escalate(f"nobody answered: {question}", final=True)
             return False
         await workflow.wait_condition(workflow.all_handlers_finished)
         decision: Approval | None = self._decision
@@ -338,7 +367,7 @@ class IncidentWorkflow:
             return False
         self._approval = None
         if decision.status is not ApprovalStatus.APPROVED:
-            await self._escalate(f"{decision.decided_by} rejected: {question}")
+            await self._escalate(f"{decision.decided_by} rejected: {question}", final=True)
             return False
         await self._update(IncidentStatus.OPEN, f"{decision.decided_by} approved: {question}", choice)
         return await self._still_applies(choice)
@@ -464,8 +493,9 @@ class IncidentWorkflow:
             await self._escalate(reason)
         return True
 
-    async def _escalate(self, reason: str) -> None:
-        """Out of what may be done: a person gets everything that is known."""
+    async def _escalate(self, reason: str, *, final: bool = False) -> None:
+        """Out of what may be done: a person gets everything that is known. `final`: only a person changes that."""
+        self._final = final
         text = escalation_summary(self._headline, reason, self._summaries)
         await self._update(IncidentStatus.ESCALATED, text)
 

@@ -133,6 +133,8 @@ class EvidenceSummary(Contract):
     failing_dependencies: tuple[str, ...] = ()
     still_failing: bool = True
     """A fresh probe of the incident's check fails, too."""
+    obstacles: tuple[str, ...] = ()
+    """What stands in the way beside the service itself: held ports, broken files, full folders, dependencies."""
 
 
 class IncidentInput(Contract):

@@ -6,6 +6,8 @@ from brainops.contracts.incident import Evidence, EvidenceSummary, FileCondition
 from brainops.contracts.service import ServiceStatus
 from brainops.incidents.signature import sign
 
+_BROKEN = (FileCondition.CHANGED, FileCondition.MISSING, FileCondition.UNREADABLE)
+
 
 def summarise(evidence: Evidence) -> EvidenceSummary:
     """The summary of captured evidence. Pure."""
@@ -14,7 +16,19 @@ def summarise(evidence: Evidence) -> EvidenceSummary:
         headline=_headline(evidence),
         failing_dependencies=tuple(fact.service for fact in evidence.dependencies if not fact.passing),
         still_failing=_still_failing(evidence),
+        obstacles=_obstacles(evidence),
     )
+
+
+def _obstacles(evidence: Evidence) -> tuple[str, ...]:
+    """What stands in the way, without what changes from look to look (pids, sizes): two looks can be compared."""
+    found = [
+        f"port {port.port}" for port in evidence.ports if port.holder_pid is not None and not port.holder_is_service
+    ]
+    found += [f"{file.path} {file.condition.value}" for file in evidence.files if file.condition in _BROKEN]
+    found += [f"folder {folder.path}" for folder in evidence.folders if not folder.exists or folder.over_limit]
+    found += [f"service {fact.service}" for fact in evidence.dependencies if not fact.passing]
+    return tuple(sorted(set(found)))
 
 
 def _still_failing(evidence: Evidence) -> bool:
@@ -52,11 +66,7 @@ def _findings(evidence: Evidence) -> list[str]:
             found.append(
                 f"port {port.port} is held by process {port.holder_pid} ({port.holder_command[:120]}), {whose}"
             )
-    found += [
-        f"{file.path} is {file.condition.value}"
-        for file in evidence.files
-        if file.condition in (FileCondition.CHANGED, FileCondition.MISSING, FileCondition.UNREADABLE)
-    ]
+    found += [f"{file.path} is {file.condition.value}" for file in evidence.files if file.condition in _BROKEN]
     for folder in evidence.folders:
         if not folder.exists:
             found.append(f"the folder {folder.path} is missing")

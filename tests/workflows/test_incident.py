@@ -1,5 +1,6 @@
 """Incidents from fault to end, with nothing simulated."""
 
+import asyncio
 import os
 import signal
 from uuid import uuid4
@@ -259,6 +260,18 @@ async def test_escalated_incident_is_tried_again_when_a_person_asks(builder: Bui
         await house.incident("shop", IncidentStatus.RESOLVED, IncidentStatus.RECOVERED)
 
 
+async def test_service_whose_port_a_stranger_held_is_started_when_the_stranger_has_gone(builder: Builder) -> None:
+    async with builder.house({"shop": {"escalate_after": {"incidents": 9}}}) as house:
+        await house.answers("shop")
+        await house.crash("shop")
+        stranger = await stranger_on(house.ports["shop"])
+        await house.incident("shop", IncidentStatus.ESCALATED)
+        stranger.close()
+        await stranger.wait_closed()
+        await house.incident("shop", IncidentStatus.RESOLVED, timeout=30)
+        await house.answers("shop")
+
+
 async def test_dismissed_incident_is_closed_and_opens_anew_while_its_check_fails(builder: Builder) -> None:
     async with builder.house({"shop": {"recover_within": "500ms"}}) as house:
         await house.answers("shop")
@@ -268,6 +281,21 @@ async def test_dismissed_incident_is_closed_and_opens_anew_while_its_check_fails
         await house.handle("shop", "front").signal(IncidentWorkflow.dismiss, dismissal)
         await house.incident("shop", IncidentStatus.DISMISSED)
         await house.incident("shop", IncidentStatus.ESCALATED)
+
+
+async def stranger_on(port: int) -> asyncio.Server:
+    """A server that takes the port as soon as it is free."""
+
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async def taken() -> asyncio.Server | None:
+        try:
+            return await asyncio.start_server(silent, "127.0.0.1", port)
+        except OSError:
+            return None
+
+    return await eventually(taken, f"a stranger takes port {port}")
 
 
 async def _restarted(house: House, starts: int) -> bool:
