@@ -96,7 +96,9 @@ class Child:
         try:
             await asyncio.wait_for(self._exited.wait(), timeout.total_seconds())
         except TimeoutError:
-            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+            # It may have ended together with the time limit, and its descriptor is closed then.
+            if not self._exited.is_set():
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
             await self._exited.wait()
 
     def said(self, limit: int = 16_384) -> str:
