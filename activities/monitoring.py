@@ -13,11 +13,12 @@ import structlog
 from pydantic import TypeAdapter
 from temporalio import activity
 from temporalio.client import Client
-from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes, WorkflowIDConflictPolicy
+from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.heartbeat import heartbeating
+from activities.search_attributes import attributes_of
 from brainops.checks.store import CheckStore
 from brainops.checks.watcher import Watcher
 from brainops.config.models import BrainOpsConfig, Service
@@ -26,9 +27,7 @@ from brainops.contracts.check import CheckState, CheckStatus, Observation, Sampl
 from brainops.contracts.incident import IncidentInput
 from brainops.contracts.monitoring import WatchRequest
 from brainops.contracts.names import (
-    AGENT_ATTRIBUTE,
     CONTROL_QUEUE,
-    SERVICE_ATTRIBUTE,
     WORKFLOW_TASK_SECONDS,
     incident_workflow_id,
 )
@@ -44,8 +43,6 @@ LOOK_SECONDS = 1.0
 GRACE_SECONDS = 2.0
 """How long a failing check may be without an incident before one is opened for it again."""
 
-_AGENT = SearchAttributeKey.for_keyword(AGENT_ATTRIBUTE)
-_SERVICE = SearchAttributeKey.for_keyword(SERVICE_ATTRIBUTE)
 _STATES = TypeAdapter(list[CheckState])
 _log = structlog.get_logger(__name__)
 
@@ -83,12 +80,7 @@ class IncidentDesk:
             start_signal="observe",
             start_signal_args=[observation],
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=TypedSearchAttributes(
-                [
-                    SearchAttributePair(_AGENT, AgentName.SYSTEM_MONITOR.value),
-                    SearchAttributePair(_SERVICE, observation.service),
-                ]
-            ),
+            search_attributes=attributes_of(AgentName.SYSTEM_MONITOR, observation.service),
             static_summary=seen[:200],
         )
 

@@ -23,25 +23,21 @@ from temporalio.client import (
     ScheduleSpec,
 )
 from temporalio.common import (
-    SearchAttributeKey,
-    SearchAttributePair,
-    TypedSearchAttributes,
     WorkflowIDConflictPolicy,
 )
 
-from agents.roster import CHARTERS
+from activities.search_attributes import attributes_of
+from agents.roster import CHARTERS, first_state
 from brainops.checks.store import CheckStore
 from brainops.config.models import LOCAL_HOST, AgentOverrides, BrainOpsConfig
-from brainops.contracts.agent import AgentName, AgentState, Budget
+from brainops.contracts.agent import AgentName, Budget
 from brainops.contracts.base import Actor, ActorKind
 from brainops.contracts.check import CheckStatus
 from brainops.contracts.incident import Dismissal
 from brainops.contracts.monitoring import RetentionRequest, StartupRequest, StartupResult, WatchRequest
 from brainops.contracts.names import (
-    AGENT_ATTRIBUTE,
     CONTROL_QUEUE,
     RETENTION_SCHEDULE_ID,
-    SERVICE_ATTRIBUTE,
     WORKFLOW_TASK_SECONDS,
     agent_workflow_id,
     monitoring_workflow_id,
@@ -65,9 +61,6 @@ STARTUP_TIMEOUT = timedelta(minutes=10)
 TASK_TIMEOUT = timedelta(seconds=WORKFLOW_TASK_SECONDS)
 RETENTION_INTERVAL = timedelta(minutes=5)
 BRING_UP = Actor(kind=ActorKind.SCHEDULE, name="bring_up")
-
-_AGENT = SearchAttributeKey.for_keyword(AGENT_ATTRIBUTE)
-_SERVICE = SearchAttributeKey.for_keyword(SERVICE_ATTRIBUTE)
 
 
 @dataclass(frozen=True)
@@ -104,7 +97,7 @@ async def _retire_checks(checks: CheckStore, config: BrainOpsConfig, host: str) 
 async def _start_agent(client: Client, crew: CrewStore, config: BrainOpsConfig, name: AgentName) -> None:
     charter = CHARTERS[name]
     overrides = config.agents.get(name, AgentOverrides())
-    known = await crew.load(name) or AgentState(name=name)
+    known = await crew.load(name) or first_state(name)
     budget = overrides.budget
     state = known.model_copy(
         update={
@@ -123,7 +116,7 @@ async def _start_agent(client: Client, crew: CrewStore, config: BrainOpsConfig, 
         task_queue=CONTROL_QUEUE,
         task_timeout=TASK_TIMEOUT,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        search_attributes=TypedSearchAttributes([SearchAttributePair(_AGENT, name.value)]),
+        search_attributes=attributes_of(name),
         static_summary=charter.job[:200],
     )
 
@@ -147,12 +140,7 @@ async def _take_up_open_plans(client: Client, incidents: IncidentStore, config: 
             task_queue=CONTROL_QUEUE,
             task_timeout=TASK_TIMEOUT,
             id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-            search_attributes=TypedSearchAttributes(
-                [
-                    SearchAttributePair(_AGENT, AgentName.SYSTEM_MONITOR.value),
-                    SearchAttributePair(_SERVICE, service),
-                ]
-            ),
+            search_attributes=attributes_of(AgentName.SYSTEM_MONITOR, service),
             static_summary=f"{service}/{request.observation.check}: taken up again",
         )
     return len(open_plans)
@@ -179,7 +167,7 @@ async def _watch(client: Client, host: str) -> None:
         task_queue=CONTROL_QUEUE,
         task_timeout=TASK_TIMEOUT,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        search_attributes=TypedSearchAttributes([SearchAttributePair(_AGENT, AgentName.SYSTEM_MONITOR.value)]),
+        search_attributes=attributes_of(AgentName.SYSTEM_MONITOR),
         static_summary=f"watch over {host}",
     )
 

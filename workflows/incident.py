@@ -263,7 +263,7 @@ class IncidentWorkflow:
     async def _capture(self) -> EvidenceSummary:
         evidence = await self._steps.on_host(
             IncidentActions.capture_evidence,
-            CaptureRequest(plan=self._plan, observation=self._newest, attempt=len(self._attempts)),
+            CaptureRequest(plan=self._plan, observation=self._newest),
             "evidence",
         )
         self._headline = evidence.headline

@@ -208,15 +208,14 @@ class OpenIncident(Contract):
 
 
 class CaptureRequest(Contract):
-    """Look at everything around a failing check. `attempt`: how many remedies were tried before this look."""
+    """Look at everything around a failing check."""
 
     plan: PlanRef
     observation: Observation
-    attempt: int = 0
 
 
 class RootRequest(Contract):
-    """Find what the incident follows from. `evidence`: its summary; the full one is read from the row."""
+    """Find what the incident follows from."""
 
     plan: PlanRef
     signature: Signature
