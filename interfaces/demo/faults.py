@@ -134,11 +134,16 @@ async def _slow(shop: Shop) -> Injection:
     for _ in range(_MOST_INDEX_WRITES):
         injection = Injection.now()
         await asyncio.to_thread(_append, index, block, blocks)
-        verdict = await asyncio.to_thread(ask, target)
-        if verdict.answered_at - verdict.asked_at >= LATENCY_LIMIT_SECONDS * _SLOW_ENOUGH_FACTOR:
+        if await asyncio.to_thread(_fastest_answer, target) >= LATENCY_LIMIT_SECONDS * _SLOW_ENOUGH_FACTOR:
             return injection
         blocks = 1
     raise InjectionError(f"{shop.service(Role.WEB)} does not get slow")
+
+
+def _fastest_answer(target: ProbeTarget) -> float:
+    """Seconds of the fastest of three answers: one slow answer may be the machine's doing and not the index's."""
+    verdicts = [ask(target) for _ in range(3)]
+    return min(verdict.answered_at - verdict.asked_at for verdict in verdicts)
 
 
 def _seconds_to_read(block: str) -> float:
