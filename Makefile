@@ -47,7 +47,7 @@ temporal: setup ## Find, fetch or build the Temporal server (a build takes minut
 	@$(BIN)/python -m workers.stack.temporal_binary
 
 bench: setup temporal ## Run the benchmarks and hold them against their targets
-	@for name in healing durability overhead; do $(BIN)/python benchmarks/$$name.py --check $(BENCH_ARGS) || exit 1; done
+	@for name in healing durability overhead storm scale signatures footprint; do $(BIN)/python benchmarks/$$name.py --check $(BENCH_ARGS) || exit 1; done
 
 clean: ## Remove what make has made in this folder (not the cache, not the state folder)
 	@rm -rf .venv .tools .pytest_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov dist

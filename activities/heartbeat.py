@@ -1,8 +1,9 @@
 """The one way in which long activities heartbeat."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any, NoReturn
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
@@ -43,3 +44,21 @@ async def heartbeating(details: Callable[[], object] | None = None) -> AsyncGene
     finally:
         beating.cancel()
         await asyncio.gather(beating, return_exceptions=True)
+
+
+async def work_until_worker_stops(*works: Coroutine[Any, Any, None]) -> NoReturn:
+    """Do all of `works` at once until the activity is cancelled or the worker stops; another worker then goes on.
+
+    Raises what one of them raises, ApplicationError `WorkerStopped` when the worker stops.
+    """
+    running = [asyncio.create_task(work) for work in (*works, activity.wait_for_worker_shutdown())]
+    try:
+        await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for task in running:
+            if task.done() and not task.cancelled():
+                task.result()
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    raise ApplicationError("the worker stops; another one goes on", type="WorkerStopped")

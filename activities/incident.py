@@ -41,18 +41,25 @@ from brainops.contracts.incident import (
     VerifyRequest,
 )
 from brainops.contracts.names import agent_workflow_id, effect_key
+from brainops.crew.maintenance import Maintenance
 from brainops.crew.store import CrewStore
 from brainops.effects.fault_points import reach
 from brainops.effects.ledger import EffectLedger
 from brainops.errors import ConflictError, NotAllowedError, NotFoundError
+from brainops.incidents.beating import beating
 from brainops.incidents.evidence import EvidenceCollector
+from brainops.incidents.holding import held
+from brainops.incidents.signature import sign
 from brainops.incidents.store import IncidentStore
-from brainops.incidents.summary import summarise
+from brainops.incidents.summary import matching, summarise
 from brainops.incidents.verification import Verifier
 from brainops.memory.deeds import DeedStore
 from brainops.memory.knowledge import KnowledgeStore
+from brainops.memory.runbooks import RunbookFolder
+from brainops.notify.desk import NoticeDesk
 from brainops.remedies.base import RemedyContext
 from brainops.remedies.performer import ActionPerformer
+from brainops.remedies.preferred import preferred
 from brainops.remedies.registry import candidates
 from brainops.services.store import ServiceStore
 from brainops.telemetry.redaction import clean
@@ -61,28 +68,36 @@ _MONITOR = AgentName.SYSTEM_MONITOR
 
 
 class PermissionReader:
-    """How freely SystemMonitor may act on a service now: charter, configuration, ladder, pauses."""
+    """How freely SystemMonitor may act on a service now: charter, configuration, ladder, pauses, maintenance."""
 
-    def __init__(self, config: BrainOpsConfig, crew: CrewStore, services: ServiceStore) -> None:
+    def __init__(
+        self, config: BrainOpsConfig, crew: CrewStore, services: ServiceStore, maintenance: Maintenance
+    ) -> None:
         self._config = config
         self._crew = crew
         self._services = services
+        self._maintenance = maintenance
 
     async def read(self, service_name: str) -> Permissions:
         """The gates of every action class, and how long an approval is waited for."""
         service = self._config.services.get(service_name)
         if service is None:
             return Permissions()
-        state = await self._crew.load(_MONITOR)
-        row = await self._services.get(service_name)
-        paused = ""
+        state, row, window = await asyncio.gather(
+            self._crew.load(_MONITOR), self._services.get(service_name), self._maintenance.covers(service_name)
+        )
+        paused, until = "", None
         if row.paused:
             paused = f"{service_name} is paused: {row.paused_reason or 'no reason given'}"
         elif state is not None and state.paused:
             paused = f"{_MONITOR} is paused: {state.paused_reason or 'no reason given'}"
+        elif window is not None:
+            paused, until = window.reason, window.until
         overrides = self._config.agents.get(_MONITOR, AgentOverrides())
         gates = {
-            action_class: self._gate(service_name, service, action_class, overrides, state, paused)
+            action_class: GateAnswer(gate=Gate.OBSERVE, reason=paused, until=until)
+            if paused
+            else self._gate(service_name, service, action_class, overrides, state)
             for action_class in charter(_MONITOR).actions
         }
         return Permissions(gates=gates, approval_expires_seconds=service.approval_expires.total_seconds())
@@ -94,10 +109,7 @@ class PermissionReader:
         action_class: ActionClass,
         overrides: AgentOverrides,
         state: AgentState | None,
-        paused: str,
     ) -> GateAnswer:
-        if paused:
-            return GateAnswer(gate=Gate.OBSERVE, reason=paused)
         if not overrides.enabled:
             return GateAnswer(gate=Gate.OBSERVE, reason=f"agents.{_MONITOR}.enabled is false")
         learned = next(
@@ -151,9 +163,11 @@ class IncidentRecords:
         knowledge: KnowledgeStore,
         deeds: DeedStore,
         permissions: PermissionReader,
+        notices: NoticeDesk,
     ) -> None:
         self._config = config
         self._desk = desk
+        self._notices = notices
         self._incidents = incidents
         self._knowledge = knowledge
         self._deeds = deeds
@@ -189,8 +203,8 @@ class IncidentRecords:
 
     @activity.defn
     async def look_up_knowledge(self, signature: Signature) -> Knowledge:
-        """What helped against this signature before."""
-        return await self._knowledge.lookup(signature.key)
+        """What helped against this signature before, or against similar ones."""
+        return await self._knowledge.lookup(signature)
 
     @activity.defn
     async def read_permissions(self, plan: PlanRef) -> Permissions:
@@ -219,8 +233,9 @@ class IncidentRecords:
     @activity.defn
     @recorded("update_incident", _MONITOR)
     async def update_incident(self, update: IncidentUpdate) -> None:
-        """A change of the incident's row and a line of its timeline."""
+        """A change of the incident's row and a line of its timeline, and what people are told of it."""
         await self._incidents.update(update)
+        await self._notices.note(update)
         if update.status.closed:
             await self._desk.report(update.plan, update.note, finished=True)
 
@@ -248,7 +263,9 @@ class IncidentActions:
         collector: EvidenceCollector,
         performer: ActionPerformer,
         verifier: Verifier,
+        runbooks: RunbookFolder,
     ) -> None:
+        self._runbooks = runbooks
         self._config = config
         self._incidents = incidents
         self._ledger = ledger
@@ -263,10 +280,13 @@ class IncidentActions:
         """Capture everything around the failing check; the text goes to the row, its summary comes back."""
         seen = request.observation
         self._service(request.plan.service)
-        evidence = await self._collector.capture(
-            request.plan.service, request.plan.check, seen.reason, seen.detail, request.plan.plan_id
+        evidence, runbooks = await asyncio.gather(
+            self._collector.capture(
+                request.plan.service, request.plan.check, seen.reason, seen.detail, request.plan.plan_id
+            ),
+            asyncio.to_thread(self._runbooks.read),
         )
-        summary = summarise(evidence)
+        summary = summarise(evidence, runbooks)
         await self._incidents.save_evidence(request.plan.plan_id, evidence, summary)
         return summary
 
@@ -278,7 +298,9 @@ class IncidentActions:
         context = RemedyContext(
             service=request.plan.service, services=self._config.services, dependents=request.dependents
         )
-        return Candidates(candidates=candidates(evidence, service, context))
+        found = candidates(evidence, service, context)
+        runbooks = matching(await asyncio.to_thread(self._runbooks.read), evidence, sign(evidence))
+        return Candidates(candidates=preferred(found, runbooks, evidence, service))
 
     @activity.defn
     @recorded("perform_action", _MONITOR)
@@ -296,8 +318,6 @@ class IncidentActions:
 
         Raises ConflictError when the incident is no longer worked on, NotAllowedError when autonomy forbids it.
         """
-        if request.undoing:
-            return
         if not await self._incidents.wanted(request.plan_id):
             raise ConflictError(f"incident {request.plan_id} is closed or part of another one; nothing was done")
         permissions = await self._permissions.read(request.service)
@@ -317,13 +337,17 @@ class IncidentActions:
     @activity.defn
     @recorded("verify_remedy", _MONITOR)
     async def verify_remedy(self, request: VerifyRequest) -> Verification:
-        """Look with the same check and its neighbours until they pass or their time is over."""
-        self._service(request.plan.service)
+        """Look with the same check and its neighbours until they pass or their time is over; then as runbooks say."""
+        name = request.plan.service
+        service = self._service(name)
         before = await self._incidents.evidence(request.plan.plan_id)
+        runbooks = matching(await asyncio.to_thread(self._runbooks.read), before, sign(before))
         async with heartbeating() as beat:
-            return await self._verifier.verify(
-                request.plan.service, request.plan.check, request.dependents, before, beat
-            )
+            seen = await self._verifier.verify(name, request.plan.check, request.dependents, before, beat)
+            if not seen.ok or not runbooks:
+                return seen
+            failed = await beating(held(self._verifier.look, name, tuple(service.all_checks()), runbooks), beat)
+            return failed if failed is not None else seen
 
     def _service(self, name: str) -> Service:
         service = self._config.services.get(name)
@@ -349,7 +373,7 @@ async def perform_once(
     try:
         result = await performer.reconcile(request, key) if entry.state == "begun" else None
         if result is None:
-            await check_permitted(request)
+            await (_check_undo(ledger, request) if request.undoing else check_permitted(request))
             result = await performer.perform(request, key, beat)
     except (ConflictError, NotAllowedError, NotFoundError) as error:
         await ledger.finish(key, ActionResult(ok=False, summary=f"refused: {error}"[:500]))
@@ -358,3 +382,12 @@ async def perform_once(
     await ledger.finish(key, result)
     reach("after-finish")
     return result
+
+
+async def _check_undo(ledger: EffectLedger, request: ActionRequest) -> None:
+    """What a plan has done it may take back, whatever has changed since; that, and nothing else."""
+    done = await ledger.list(request.plan_id)
+    if not any(effect.result is not None and effect.result.undo == request.action for effect in done):
+        raise NotAllowedError(
+            f"plan {request.plan_id} has done nothing that {request.action.kind} of {request.action.service} would undo"
+        )

@@ -17,13 +17,14 @@ from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.heartbeat import heartbeating
+from activities.heartbeat import heartbeating, work_until_worker_stops
 from activities.search_attributes import attributes_of
+from brainops.checks.probe import Prober
 from brainops.checks.store import CheckStore
 from brainops.checks.watcher import Watcher
 from brainops.config.models import BrainOpsConfig, Service
 from brainops.contracts.agent import AgentName
-from brainops.contracts.check import CheckState, CheckStatus, Observation, Sample
+from brainops.contracts.check import CheckState, Observation, Sample
 from brainops.contracts.incident import IncidentInput
 from brainops.contracts.monitoring import WatchRequest
 from brainops.contracts.names import (
@@ -32,9 +33,11 @@ from brainops.contracts.names import (
     incident_workflow_id,
 )
 from brainops.errors import BrainOpsError, UnavailableError
+from brainops.incidents.alerts import AlertStore
 from brainops.incidents.store import IncidentStore
+from brainops.incidents.storm import Grouping, Key, Verdict
+from brainops.services.host import HostServices
 from brainops.services.known_good import KnownGoodFiles
-from brainops.services.process import ProcessAdapter
 from brainops.telemetry.outage import Outage
 
 LOOK_SECONDS = 1.0
@@ -94,9 +97,11 @@ class Watch:
         host: str,
         checks: CheckStore,
         incidents: IncidentStore,
-        adapter: ProcessAdapter,
+        here: HostServices,
         known_good: KnownGoodFiles,
         client: Client,
+        prober: Prober,
+        alerts: AlertStore,
     ) -> None:
         self._services: Mapping[str, Service] = {
             name: service for name, service in config.services.items() if service.host == host
@@ -104,44 +109,40 @@ class Watch:
         self._host = host
         self._checks = checks
         self._incidents = incidents
-        self._adapter = adapter
+        self._here = here
+        self._prober = prober
         self._known_good = known_good
         self._desk = IncidentDesk(client)
-        self._uncovered_since: dict[tuple[str, str], float] = {}
+        self._alerts = alerts
+        self._grouping = Grouping(self._services)
+        self._held: set[Key] = set()
+        self._alerts_open = True
+        self._uncovered_since: dict[Key, float] = {}
 
     @activity.defn
     async def watch_services(self, request: WatchRequest) -> None:
         """Probe every service of the host until cancelled or the worker stops.
 
-        The heartbeat carries the checks that do not pass, so another worker goes on where this one stopped.
+        The heartbeat carries the failures that are not in the database yet, so another worker goes on where this one
+        stopped.
         """
         if request.host != self._host:
             raise ApplicationError(f"this worker serves {self._host}, not {request.host}", type="InternalError")
+        previous = await self._previous()
+        for state in previous:
+            self._grouping.note(state)
         watcher = Watcher(
             self._services,
-            self._adapter,
-            previous=await self._previous(),
+            self._here,
+            look=self._prober.look,
+            previous=previous,
             host=self._host,
             on_change=self._on_change,
             on_samples=self._on_samples,
             on_healthy=self._on_healthy,
         )
-        async with heartbeating(lambda: [state for state in watcher.snapshot() if state.status is CheckStatus.FAILING]):
-            running = [
-                asyncio.create_task(watcher.run()),
-                asyncio.create_task(self._reconcile(watcher)),
-                asyncio.create_task(activity.wait_for_worker_shutdown()),
-            ]
-            try:
-                await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
-                for task in running:
-                    if task.done() and not task.cancelled():
-                        task.result()
-            finally:
-                for task in running:
-                    task.cancel()
-                await asyncio.gather(*running, return_exceptions=True)
-        raise ApplicationError("the worker stops; another one goes on watching", type="WorkerStopped")
+        async with heartbeating(watcher.untold):
+            await work_until_worker_stops(watcher.run(), self._reconcile(watcher))
 
     async def _previous(self) -> list[CheckState]:
         """Where the last watch stopped: the rows, and what its last heartbeat knew beyond them."""
@@ -154,16 +155,26 @@ class Watch:
         return list(states.values())
 
     async def _on_change(self, state: CheckState, observation: Observation) -> None:
+        key = (state.service, state.check)
+        self._grouping.note(state)
         await self._checks.save_state(self._host, state)
-        await self._desk.report(observation)
+        if observation.failing and self._grouping.verdict(*key) is not Verdict.OPEN:
+            # No plan of its own: the next look makes it part of the incident that it follows from.
+            self._held.add(key)
+            return
+        self._held.discard(key)
+        if observation.failing or observation.seq > 1:  # what passes from the first look on has no incident to close
+            await self._desk.report(observation)
 
     async def _on_samples(self, samples: Sequence[Sample]) -> None:
         await self._checks.add_samples(list(samples))
 
     async def _on_healthy(self, service: str) -> None:
-        run = self._adapter.newest(service)
-        if run is not None:
-            await self._known_good.keep(service, self._services[service], run)
+        declared = self._services[service]
+        await self._here.keep_good(service, declared)
+        run = await self._here.newest(service, declared)
+        if run is not None and declared.files:
+            await self._known_good.keep(service, declared, run)
 
     async def _reconcile(self, watcher: Watcher) -> None:
         """Open what fails and nobody works on; close what is worked on and passes."""
@@ -171,6 +182,7 @@ class Watch:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:
+                await self._group(watcher)
                 await self._reopen(watcher)
                 await self._tell_recovered(watcher)
             except BrainOpsError as error:
@@ -180,19 +192,35 @@ class Watch:
                 if failures := outage.recovered():
                     _log.info("what fails is compared with what is worked on again", failures=failures)
 
+    async def _group(self, watcher: Watcher) -> None:
+        """Make what fails and has no plan of its own part of the incidents that it follows from; note what is over."""
+        if watcher.any_failing():
+            unplaced = await self._alerts.unplaced(self._host)
+            placed = self._grouping.place(unplaced, await self._alerts.open_roots()) if unplaced else {}
+            await self._alerts.place(placed)
+            self._held.update(placed)
+            self._alerts_open = self._alerts_open or bool(placed)
+        if self._alerts_open:
+            self._alerts_open = await self._alerts.resolve(self._host) > 0
+
     async def _reopen(self, watcher: Watcher) -> None:
-        if not any(state.status is CheckStatus.FAILING for state in watcher.snapshot()):
+        if not watcher.any_failing():
             self._uncovered_since.clear()
             return
         now = time.monotonic()
         uncovered = {(state.service, state.check): state for state in await self._incidents.uncovered(self._host)}
         self._uncovered_since = {key: self._uncovered_since.get(key, now) for key in uncovered}
         for (service, check), since in self._uncovered_since.items():
-            if now - since < GRACE_SECONDS:
+            # What was part of an incident gets a moment to recover after it: its next probes are yet to come.
+            held = (service, check) in self._held
+            grace = self._grouping.patience(service, check).total_seconds() if held else GRACE_SECONDS
+            if now - since < max(grace, GRACE_SECONDS):
                 continue
             state = watcher.announce_again(service, check)
             if state is not None:
-                await self._on_change(state, watcher.observation_for(state))
+                self._held.discard((service, check))
+                await self._checks.save_state(self._host, state)
+                await self._desk.report(watcher.observation_for(state))
 
     async def _tell_recovered(self, watcher: Watcher) -> None:
         for state in await self._incidents.unnoticed_recoveries(self._host):

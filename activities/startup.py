@@ -19,7 +19,7 @@ from brainops.effects.ledger import EffectLedger
 from brainops.errors import NotAllowedError
 from brainops.incidents.verification import Verifier
 from brainops.remedies.performer import ActionPerformer
-from brainops.services.process import ProcessAdapter
+from brainops.services.host import HostServices
 
 
 class Startup:
@@ -29,7 +29,7 @@ class Startup:
         self,
         config: BrainOpsConfig,
         host: str,
-        adapter: ProcessAdapter,
+        here: HostServices,
         ledger: EffectLedger,
         performer: ActionPerformer,
         verifier: Verifier,
@@ -37,7 +37,7 @@ class Startup:
     ) -> None:
         self._config = config
         self._host = host
-        self._adapter = adapter
+        self._here = here
         self._ledger = ledger
         self._performer = performer
         self._verifier = verifier
@@ -45,14 +45,17 @@ class Startup:
 
     @activity.defn
     async def pending_starts(self, request: StartupRequest) -> PendingStarts:
-        """Services of the host that have never run and may be started, dependencies first."""
+        """Processes of the host that have never run and may be started, dependencies first.
+
+        What another supervisor has made (containers, units) is not started for the first time by us.
+        """
         services = {name: item for name, item in self._config.services.items() if item.host == request.host}
         order = TopologicalSorter({name: item.depends_on for name, item in services.items()}).static_order()
         pending: list[str] = []
         for name in order:
-            if name not in services:
+            if name not in services or services[name].run.kind != "process":
                 continue
-            state = await self._adapter.state(name, services[name])
+            state = await self._here.state(name, services[name])
             if state.status is not ServiceStatus.NEVER_STARTED:
                 continue
             permissions = await self._permissions.read(name)
@@ -69,7 +72,7 @@ class Startup:
             result = await perform_once(self._ledger, self._performer, request, beat, self._check_permitted)
             if not result.ok:
                 return result
-            state = await self._adapter.state(request.service, service)
+            state = await self._here.state(request.service, service)
             before = Evidence(
                 service=request.service,
                 check="",

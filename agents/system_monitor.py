@@ -1,11 +1,12 @@
 """SystemMonitor: is it broken, why, what to try, did it help.
 
-Its choice of a remedy needs no model: what worked against the same signature comes first, then what the evidence
-explains, then what costs least when it is wrong.
+Its choice of a remedy needs no model: what a runbook says comes first, then what worked against the same signature,
+what worked against a similar one, what the evidence explains, and what costs least when it is wrong.
 """
 
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from enum import IntEnum
 from math import sqrt
 
 from agents.charter import Charter
@@ -39,7 +40,7 @@ _TENTH_PERCENTILE = -1.2816
 _LONGEST = 500
 
 
-def credible_success_rate(successes: int, failures: int) -> float:
+def credible_success_rate(successes: float, failures: float) -> float:
     """The rate that the true success rate exceeds with 90 % probability, between 0 and 1.
 
     The 10 % quantile of the posterior Beta(1 + successes, 1 + failures) under a uniform prior, by the normal
@@ -53,6 +54,17 @@ def credible_success_rate(successes: int, failures: int) -> float:
     return max(0.0, mean + _TENTH_PERCENTILE * deviation)
 
 
+class _Place(IntEnum):
+    """Where a candidate stands. What is known of similar faults is never before what is known of this one."""
+
+    RUNBOOK = 0
+    KNOWN = 1
+    KNOWN_ALIKE = 2
+    OPEN = 3
+    NEVER_HELPED_ALIKE = 4
+    NEVER_HELPED = 5
+
+
 @dataclass(frozen=True)
 class _Ranked:
     """A candidate with what decides its place."""
@@ -63,7 +75,13 @@ class _Ranked:
 
     @property
     def rate(self) -> float:
-        return credible_success_rate(self.record.successes, self.record.failures)
+        """Trials against a similar signature count as much as it is similar: three at 0.8 are 2.4."""
+        weight = self.record.similarity
+        return credible_success_rate(weight * self.record.successes, weight * self.record.failures)
+
+    @property
+    def similar(self) -> bool:
+        return bool(self.record.like)
 
     @property
     def known(self) -> bool:
@@ -74,16 +92,37 @@ class _Ranked:
         return self.record.failures > 0 and self.record.successes == 0
 
     @property
-    def order(self) -> tuple[int, float, bool, int, int]:
+    def by_runbook(self) -> bool:
+        """A runbook asks for it, and it has not failed against this very signature without ever helping."""
+        return bool(self.candidate.runbook) and (self.similar or not self.never_helped)
+
+    @property
+    def place(self) -> _Place:
+        if self.by_runbook:
+            return _Place.RUNBOOK
+        if self.known:
+            return _Place.KNOWN_ALIKE if self.similar else _Place.KNOWN
+        if self.never_helped and not (self.similar and self.candidate.explains):
+            return _Place.NEVER_HELPED_ALIKE if self.similar else _Place.NEVER_HELPED
+        return _Place.OPEN
+
+    @property
+    def order(self) -> tuple[int, int, float, bool, int, int]:
         """Smaller comes first."""
-        place = 0 if self.known else 2 if self.never_helped else 1
-        rate = -self.rate if self.known else 0.0
-        return place, rate, not self.candidate.explains, self.candidate.cost, self.position
+        step = self.candidate.runbook_place if self.by_runbook else 0
+        rate = -self.rate if self.known and not self.by_runbook else 0.0
+        return self.place, step, rate, not self.candidate.explains, self.candidate.cost, self.position
 
     @property
     def history(self) -> str:
         trials = self.record.successes + self.record.failures
-        return f"helped {self.record.successes} of {trials} times against this signature"
+        where = "there" if self.similar else "against this signature"
+        return f"helped {self.record.successes} of {trials} times {where}"
+
+    @property
+    def likeness(self) -> str:
+        """`like crash/process/exited/ab12 (0.87)`."""
+        return f"like {self.record.like} ({self.record.similarity:.2f})"
 
 
 def choose_remedy(candidates: Sequence[Candidate], knowledge: Knowledge, tried: Sequence[Attempt]) -> Choice | None:
@@ -119,12 +158,15 @@ def choose_remedy(candidates: Sequence[Candidate], knowledge: Knowledge, tried: 
     )
 
 
-def escalation_summary(headline: str, reason: str, summaries: Sequence[str]) -> str:
+def escalation_summary(headline: str, reason: str, summaries: Sequence[str], runbooks: Sequence[str] = ()) -> str:
     """What a person reads first: the fault, why no more is tried, and what was, newest last; at most 500 characters.
 
     `summaries`: one for each attempt, such as `restart: web/front still fails`. Older ones give way first.
+    `runbooks`: paths of those that are for this fault; the first is named.
     """
     opening = f"{_shortened(headline or 'a fault', 160)}. A person must look: {_shortened(reason, 120)}."
+    if runbooks:
+        opening += f" Runbook: {_shortened(runbooks[0], 100)}."
     if not summaries:
         return f"{opening} Nothing was tried."
     lines: list[str] = []
@@ -140,15 +182,21 @@ def escalation_summary(headline: str, reason: str, summaries: Sequence[str]) -> 
 
 
 def _records(knowledge: Knowledge) -> dict[str, KnownRemedy]:
-    """One record a remedy; counts of a remedy that is listed twice are added, so their order cannot matter."""
+    """One record a remedy: that of this very signature, else that of the most similar one.
+
+    Counts that are listed twice for one signature are added, so their order cannot matter.
+    """
     records: dict[str, KnownRemedy] = {}
-    for known in knowledge.remedies:
-        earlier = records.get(known.remedy, KnownRemedy(remedy=known.remedy))
-        records[known.remedy] = KnownRemedy(
-            remedy=known.remedy,
-            successes=earlier.successes + known.successes,
-            failures=earlier.failures + known.failures,
-        )
+    for known in sorted(knowledge.remedies, key=lambda one: (bool(one.like), -one.similarity, one.like)):
+        earlier = records.get(known.remedy)
+        if earlier is None:
+            records[known.remedy] = known
+        elif earlier.like == known.like:
+            counts = {
+                "successes": earlier.successes + known.successes,
+                "failures": earlier.failures + known.failures,
+            }
+            records[known.remedy] = earlier.model_copy(update=counts)
     return records
 
 
@@ -182,18 +230,27 @@ def _passed_over(
 
 def _reason(best: _Ranked) -> str:
     cause = _shortened(best.candidate.cause, 300)
+    if best.by_runbook:
+        return f"runbook {best.candidate.runbook} asks for {best.candidate.remedy}; cause: {cause}"
+    if best.known and best.similar:
+        return f"{best.likeness}: {best.candidate.remedy} {best.history}; cause: {cause}"
     if best.known:
         return f"{best.candidate.remedy} {best.history}; cause: {cause}"
     if best.candidate.explains:
         return f"{best.candidate.remedy} fits the evidence: {cause}"
     if best.never_helped:
-        return f"{best.candidate.remedy} is all that is left, though it {best.history}"
+        like = f" ({best.likeness})" if best.similar else ""
+        return f"{best.candidate.remedy} is all that is left, though it {best.history}{like}"
     return f"{best.candidate.remedy} costs least of what may help: {cause}"
 
 
 def _why_later(best: _Ranked, other: _Ranked) -> str:
     if other.never_helped:
-        return other.history
+        return f"{other.likeness}: {other.history}" if other.similar else other.history
+    if best.by_runbook:
+        return "later in the runbook" if other.by_runbook else "no runbook asks for it"
+    if best.known and not best.similar and other.known and other.similar:
+        return f"{other.likeness}: {other.history}"
     if best.known and not other.known:
         return "not known to work"
     if best.known:

@@ -87,7 +87,7 @@ async def measure(given: argparse.Namespace) -> tuple[list[Kill], Verdict]:
             Shop.create(folder / "shops", roles=(Role.API,), prefix=f"d{number}-") for number in range(given.services)
         ]
         services = {
-            name: declared | {"escalate_after": {"incidents": 1000, "within": "10m"}}
+            name: declared | {"escalate_after": {"incidents": 1000, "within": "10m"}, "flapping": {"turns": 10_000}}
             for shop in shops
             for name, declared in shop.declarations().items()
         }

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from rich.table import Table
 from sqlalchemy import text
 
-from benchmarks import harness
+from benchmarks import harness, peers
 from benchmarks.noise import IdleResult, watch_noise
 from brainops.database.embedded import EmbeddedPostgres
 from brainops.database.engine import Database
@@ -66,7 +66,7 @@ async def meet_all(number: int, kinds: Sequence[str], chance: random.Random, mea
             for kind in kinds
         }
         services = {
-            name: declared | {"escalate_after": WIDE_RECURRENCE}
+            name: declared | {"escalate_after": WIDE_RECURRENCE, "flapping": {"turns": 10_000}}
             for shop in shops.values()
             for name, declared in shop.declarations().items()
         }
@@ -218,10 +218,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kinds", nargs="+", choices=list(FAULTS), default=list(FAULTS), metavar="KIND")
     parser.add_argument("--repeat", type=int, default=20, metavar="N", help="pairs of each kind")
     parser.add_argument("--idle-seconds", type=float, default=180.0, help="of noise without a fault; 0: none")
+    parser.add_argument("--peers", action="store_true", help="compare with Monit, Docker and systemd, at the end")
+    parser.add_argument("--peer-repeat", type=int, default=3, metavar="N", help="tries of each peer and fault")
     given = parser.parse_args(arguments)
     measured = asyncio.run(measure(given))
     harness.wide_console().print(by_kind(measured))
-    return harness.finish("healing", figures(measured), given)
+    found = asyncio.run(peers.compare(peers.peers(), given.peer_repeat, harness.say)) if given.peers else {}
+    if found:
+        harness.wide_console().print(peers.table(found))
+    return harness.finish("healing", figures(measured) | peers.figures(found), given)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ async def measure(given: argparse.Namespace) -> Measured:
     with temporary_folder("overhead") as folder:
         shop = Shop.create(folder / "shop", roles=(Role.API,), prefix="overhead-")
         services = {
-            name: declared | {"escalate_after": {"incidents": 1000, "within": "10m"}}
+            name: declared | {"escalate_after": {"incidents": 1000, "within": "10m"}, "flapping": {"turns": 10_000}}
             for name, declared in shop.declarations().items()
         }
         async with removing([shop]), running_stack(folder, services) as stage:

@@ -11,9 +11,10 @@ from brainops.database.schema import SCHEMA
 from brainops.effects.tables import effects
 from brainops.incidents.tables import incidents
 from brainops.memory.tables import work_history
+from brainops.notify.tables import notices
 from brainops.services.tables import services
 
-_ONE_OF_EACH_ROOM = (api_keys, samples, agents, effects, incidents, work_history, services)
+_ONE_OF_EACH_ROOM = (api_keys, samples, agents, effects, incidents, work_history, notices, services)
 _PARTITION = re.compile(r"samples_\d{8}")
 
 

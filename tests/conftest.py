@@ -1,6 +1,8 @@
 """What tests of every tier share: a real Postgres for the session, and a migrated database of its own for each test."""
 
+import shutil
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +11,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 import pytest_asyncio
+from docker_engine import DockerEngine, running_engine
 from psycopg import sql
 
 from brainops.config.paths import StatePaths
@@ -43,17 +46,34 @@ $$
 @pytest.fixture
 def state_paths() -> Generator[StatePaths]:
     """An empty state folder with a short path that Postgres' own user may enter (pytest's tmp_path is closed to it)."""
-    with tempfile.TemporaryDirectory(prefix="bo-", dir="/tmp") as folder:
-        Path(folder).chmod(0o711)
-        yield StatePaths(Path(folder) / "state")
+    with _open_folder() as folder:
+        yield StatePaths(folder / "state")
 
 
 @pytest.fixture(scope="session")
 def server_paths() -> Generator[StatePaths]:
     """The state folder of the session's Postgres server."""
-    with tempfile.TemporaryDirectory(prefix="bo-", dir="/tmp") as folder:
-        Path(folder).chmod(0o711)
-        yield StatePaths(Path(folder) / "state")
+    with _open_folder() as folder:
+        yield StatePaths(folder / "state")
+
+
+@contextmanager
+def _open_folder() -> Generator[Path]:
+    """A folder that everybody may pass through. It is removed once nobody writes to it any more: the shim of a service
+    that a test has just ended still notes how."""
+    folder = Path(tempfile.mkdtemp(prefix="bo-", dir="/tmp"))
+    folder.chmod(0o711)
+    yield folder
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            shutil.rmtree(folder)
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -105,6 +125,20 @@ async def database(app_url: str) -> AsyncGenerator[Database]:
     opened = Database(app_url)
     yield opened
     await opened.close()
+
+
+@pytest.fixture(scope="session")
+def docker_session() -> Generator[DockerEngine]:
+    """The session's Docker engine, with one image; use `docker_engine`."""
+    with running_engine() as engine:
+        yield engine
+
+
+@pytest.fixture
+def docker_engine(docker_session: DockerEngine) -> Generator[DockerEngine]:
+    """A real Docker engine without containers."""
+    yield docker_session
+    docker_session.remove_all()
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from brainops.contracts.incident import IncidentStatus  # noqa: E402
 from brainops.contracts.monitoring import RetentionRequest  # noqa: E402
 from brainops.contracts.names import (  # noqa: E402
     CONTROL_QUEUE,
+    NOTIFICATIONS_WORKFLOW_ID,
     agent_workflow_id,
     monitoring_workflow_id,
     startup_workflow_id,
@@ -49,7 +50,11 @@ async def record_healing(builder: Builder) -> None:
     (builder.folder / "web").mkdir()
     store_port = builder.port("store")
     (builder.folder / "web" / "config.json").write_text(f'{{"depends_on": {store_port}}}')
-    async with builder.house({"store": {"recover_within": "1s"}, "web": {"depends_on": ["store"]}}) as house:
+    # the store is looked at more rarely than what depends on it: the web's own incident is open before its root's
+    url = f"http://127.0.0.1:{store_port}/health"
+    checks = {"process": {"kind": "process"}, "front": {"kind": "http", "url": url, "interval": "700ms"}}
+    store = {"recover_within": "1s", "checks": checks}
+    async with builder.house({"store": store, "web": {"depends_on": ["store"]}}) as house:
         await house.answers("web")
         await house.crash("store")
         await house.incident("store", IncidentStatus.RESOLVED)
@@ -66,6 +71,7 @@ async def record_healing(builder: Builder) -> None:
         await update(monitor, AgentWorkflow.pause, PauseRequest(paused=False))
         await save(house, "agent-paused", monitor.id)
         await save(house, "monitoring-running", monitoring_workflow_id("local"))
+        await save(house, "notifications-running", NOTIFICATIONS_WORKFLOW_ID)
         await save(house, "startup-two", startup_workflow_id("local"))
         await house.client.execute_workflow(
             RetentionWorkflow.run, RetentionRequest(), id="retention", task_queue=CONTROL_QUEUE

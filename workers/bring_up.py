@@ -30,18 +30,16 @@ from activities.search_attributes import attributes_of
 from agents.roster import CHARTERS, first_state
 from brainops.checks.store import CheckStore
 from brainops.config.models import LOCAL_HOST, AgentOverrides, BrainOpsConfig
-from brainops.contracts.agent import AgentName, Budget
+from brainops.contracts.agent import AgentName, AgentSettings, Budget
 from brainops.contracts.base import Actor, ActorKind
 from brainops.contracts.check import CheckStatus
 from brainops.contracts.incident import Dismissal
-from brainops.contracts.monitoring import RetentionRequest, StartupRequest, StartupResult, WatchRequest
+from brainops.contracts.monitoring import RetentionRequest
 from brainops.contracts.names import (
     CONTROL_QUEUE,
+    NOTIFICATIONS_WORKFLOW_ID,
     RETENTION_SCHEDULE_ID,
-    WORKFLOW_TASK_SECONDS,
     agent_workflow_id,
-    monitoring_workflow_id,
-    startup_workflow_id,
 )
 from brainops.crew.store import CrewStore
 from brainops.database.engine import Database
@@ -51,14 +49,12 @@ from brainops.services.store import ServiceStore
 from brainops.telemetry.logging import configure_logging
 from workers.main import configured
 from workers.runtime import connect_temporal, end_process
+from workers.starts import TASK_TIMEOUT, start_services, start_watch
 from workflows.agent import AgentWorkflow
 from workflows.incident import IncidentWorkflow
-from workflows.monitoring import MonitoringWorkflow
+from workflows.notification import NotificationWorkflow
 from workflows.retention import RetentionWorkflow
-from workflows.startup import StartupWorkflow
 
-STARTUP_TIMEOUT = timedelta(minutes=10)
-TASK_TIMEOUT = timedelta(seconds=WORKFLOW_TASK_SECONDS)
 RETENTION_INTERVAL = timedelta(minutes=5)
 BRING_UP = Actor(kind=ActorKind.SCHEDULE, name="bring_up")
 
@@ -79,8 +75,9 @@ async def bring_up(client: Client, database: Database, config: BrainOpsConfig, h
     await _retire_checks(CheckStore(database), config, host)
     await asyncio.gather(*(_start_agent(client, CrewStore(database), config, name) for name in AgentName))
     taken_up = await _take_up_open_plans(client, IncidentStore(database), config)
-    started = await _start_services(client, host)
-    await _watch(client, host)
+    started = await (await start_services(client, host)).result()
+    await start_watch(client, host)
+    await _deliver_notifications(client)
     await _schedule_retention(client)
     return BringUp(agents=len(AgentName), plans_taken_up=taken_up, started=started.started, failed=dict(started.failed))
 
@@ -99,19 +96,20 @@ async def _start_agent(client: Client, crew: CrewStore, config: BrainOpsConfig, 
     overrides = config.agents.get(name, AgentOverrides())
     known = await crew.load(name) or first_state(name)
     budget = overrides.budget
+    settings = AgentSettings(enabled=overrides.enabled, daily_usd=budget.daily_usd if budget is not None else None)
     state = known.model_copy(
         update={
-            "enabled": overrides.enabled,
+            "enabled": settings.enabled,
             "has_job": charter.has_job,
             "job": charter.job,
-            "budget": Budget(
-                daily_usd=budget.daily_usd if budget is not None else None, spent_usd=known.budget.spent_usd
-            ),
+            "budget": Budget(daily_usd=settings.daily_usd, spent_usd=known.budget.spent_usd),
         }
     )
     await client.start_workflow(
         AgentWorkflow.run,
         state,
+        start_signal="configure",
+        start_signal_args=[settings],
         id=agent_workflow_id(name),
         task_queue=CONTROL_QUEUE,
         task_timeout=TASK_TIMEOUT,
@@ -146,29 +144,15 @@ async def _take_up_open_plans(client: Client, incidents: IncidentStore, config: 
     return len(open_plans)
 
 
-async def _start_services(client: Client, host: str) -> StartupResult:
-    return await client.execute_workflow(
-        StartupWorkflow.run,
-        StartupRequest(host=host),
-        id=startup_workflow_id(host),
-        task_queue=CONTROL_QUEUE,
-        task_timeout=TASK_TIMEOUT,
-        id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        execution_timeout=STARTUP_TIMEOUT,
-        static_summary=f"first start of the services of {host}",
-    )
-
-
-async def _watch(client: Client, host: str) -> None:
+async def _deliver_notifications(client: Client) -> None:
     await client.start_workflow(
-        MonitoringWorkflow.run,
-        WatchRequest(host=host),
-        id=monitoring_workflow_id(host),
+        NotificationWorkflow.run,
+        id=NOTIFICATIONS_WORKFLOW_ID,
         task_queue=CONTROL_QUEUE,
         task_timeout=TASK_TIMEOUT,
         id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
         search_attributes=attributes_of(AgentName.SYSTEM_MONITOR),
-        static_summary=f"watch over {host}",
+        static_summary="messages to people",
     )
 
 

@@ -5,10 +5,12 @@ Waits for Postgres and Temporal as long as it takes, says so once, and serves it
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -20,7 +22,9 @@ from temporalio.worker import Worker
 
 from activities.agent import AgentRecords
 from activities.incident import AgentDesk, IncidentActions, IncidentRecords, PermissionReader
+from activities.maintenance import MaintenanceRecords
 from activities.monitoring import Watch
+from activities.notification import Notifications
 from activities.retention import Upkeep
 from activities.startup import Startup
 from agents.roster import charter
@@ -32,28 +36,37 @@ from brainops.config.paths import StatePaths
 from brainops.contracts.agent import AgentName
 from brainops.contracts.base import Actor, ActorKind
 from brainops.contracts.names import CONTROL_QUEUE, host_queue
+from brainops.crew.maintenance import Maintenance, MaintenanceStore
 from brainops.crew.store import CrewStore
 from brainops.database.engine import Database
 from brainops.effects.ledger import EffectLedger
 from brainops.errors import BrainOpsError, UnavailableError
+from brainops.incidents.alerts import AlertStore
 from brainops.incidents.evidence import EvidenceCollector
 from brainops.incidents.store import IncidentStore
 from brainops.incidents.verification import Verifier
 from brainops.memory.deeds import DeedStore
 from brainops.memory.knowledge import KnowledgeStore
+from brainops.memory.runbooks import RunbookFolder
+from brainops.notify.channels import Channels
+from brainops.notify.delivery import Dispatcher
+from brainops.notify.desk import NoticeDesk
+from brainops.notify.heartbeat import OutboundHeartbeat
+from brainops.notify.store import NoticeStore
 from brainops.remedies.performer import ActionPerformer
+from brainops.services.host import HostServices
 from brainops.services.known_good import KnownGoodFiles
 from brainops.services.known_good_store import KnownGoodStore
-from brainops.services.process import ProcessAdapter
 from brainops.services.store import ServiceStore
 from brainops.storage.objects import ObjectStore
 from brainops.telemetry.logging import configure_logging
 from brainops.telemetry.outage import Outage
 from workers.plugin import brainops_plugin
-from workers.runtime import connect_temporal, end_process
+from workers.runtime import connect_temporal, end_process, return_memory
 from workflows.agent import AgentWorkflow
 from workflows.incident import IncidentWorkflow
 from workflows.monitoring import MonitoringWorkflow
+from workflows.notification import NotificationWorkflow
 from workflows.retention import RetentionWorkflow
 from workflows.startup import StartupWorkflow
 
@@ -63,6 +76,7 @@ WORKFLOWS: tuple[type, ...] = (
     AgentWorkflow,
     IncidentWorkflow,
     MonitoringWorkflow,
+    NotificationWorkflow,
     RetentionWorkflow,
     StartupWorkflow,
 )
@@ -72,6 +86,9 @@ STICKY_SECONDS = 1
 """A dead worker's cached workflows are given to another one after this; the SDK's default is 10 s."""
 
 GRACEFUL_SECONDS = 5
+
+BLOCKING_THREADS = 32
+"""At most, for what cannot be awaited: name resolution, files, engines. They are made when they are needed."""
 
 _log = structlog.get_logger("workers")
 
@@ -92,14 +109,27 @@ class Parts:
         self.deeds = DeedStore(database)
         self.knowledge = KnowledgeStore(database)
         self.objects = ObjectStore(paths.objects)
-        self.permissions = PermissionReader(self.config, self.crew, ServiceStore(database))
+        self.windows = MaintenanceStore(database)
+        self.maintenance = Maintenance(self.config.maintenance, self.windows)
+        self.permissions = PermissionReader(self.config, self.crew, ServiceStore(database), self.maintenance)
         self._known_good = KnownGoodStore(database)
+        self._alerts = AlertStore(database)
+        self._notices = NoticeStore(database)
+        self._notice_desk = NoticeDesk(self.config.notify, self._notices, self.maintenance, self.config.public_url)
+        self._heartbeat = OutboundHeartbeat(self.config, database, os.environ)
 
     def control(self) -> list[Callable[..., Any]]:
         """Activities of the control queue."""
         records = IncidentRecords(
-            self.config, AgentDesk(self.client), self.incidents, self.knowledge, self.deeds, self.permissions
+            self.config,
+            AgentDesk(self.client),
+            self.incidents,
+            self.knowledge,
+            self.deeds,
+            self.permissions,
+            self._notice_desk,
         )
+        windows = MaintenanceRecords(self.windows, self.incidents, self.client)
         upkeep = Upkeep(self.config.retention, self.checks, self.incidents, self.objects, self.client)
         return [
             AgentRecords(self.crew).save_agent,
@@ -115,16 +145,31 @@ class Parts:
             records.settle_approval,
             upkeep.thin_samples,
             upkeep.archive_histories,
+            windows.open_maintenance,
+            windows.close_maintenance,
+            self._notifications().deliver_notifications,
         ]
+
+    def _notifications(self) -> Notifications:
+        notify = self.config.notify
+        dispatcher = Dispatcher(
+            notify,
+            self._notices,
+            self._notice_desk,
+            Channels(notify.channels, os.environ),
+            self.maintenance,
+            self.config.public_url,
+        )
+        return Notifications(dispatcher if notify.channels else None, self._heartbeat if notify.heartbeat else None)
 
     @asynccontextmanager
     async def on_host(self) -> AsyncGenerator[list[Callable[..., Any]]]:
         """Activities of the host's queue, with the connections that they probe through."""
         services = self.config.services
-        adapter = ProcessAdapter(self.paths, self.directory)
+        here = HostServices(self.paths, self.directory)
         known_good = KnownGoodFiles(self._known_good, self.objects, self.directory)
         performer = ActionPerformer(
-            adapter,
+            here,
             known_good,
             services,
             self.paths,
@@ -133,20 +178,40 @@ class Parts:
             charter=charter(AgentName.SYSTEM_MONITOR).actions,
             host=self.host,
         )
-        async with Prober() as prober:
-            yield self._on_host(adapter, known_good, performer, prober)
+        try:
+            async with Prober(here, self.directory, self.checks.heartbeat_times) as prober:
+                yield self._on_host(here, known_good, performer, prober)
+        finally:
+            await here.close()
 
     def _on_host(
-        self, adapter: ProcessAdapter, known_good: KnownGoodFiles, performer: ActionPerformer, prober: Prober
+        self, here: HostServices, known_good: KnownGoodFiles, performer: ActionPerformer, prober: Prober
     ) -> list[Callable[..., Any]]:
         services = self.config.services
-        verifier = Verifier(prober, adapter, services)
-        collector = EvidenceCollector(adapter, known_good, self.objects, prober, services, self.directory)
+        verifier = Verifier(prober, here, services)
+        collector = EvidenceCollector(here, known_good, self.objects, prober, services, self.directory)
         actions = IncidentActions(
-            self.config, self.incidents, self.ledger, self.permissions, collector, performer, verifier
+            self.config,
+            self.incidents,
+            self.ledger,
+            self.permissions,
+            collector,
+            performer,
+            verifier,
+            RunbookFolder(self.directory, self.config.runbooks),
         )
-        startup = Startup(self.config, self.host, adapter, self.ledger, performer, verifier, self.permissions)
-        watch = Watch(self.config, self.host, self.checks, self.incidents, adapter, known_good, self.client)
+        startup = Startup(self.config, self.host, here, self.ledger, performer, verifier, self.permissions)
+        watch = Watch(
+            self.config,
+            self.host,
+            self.checks,
+            self.incidents,
+            here,
+            known_good,
+            self.client,
+            prober,
+            self._alerts,
+        )
         return [
             actions.capture_evidence,
             actions.propose_remedies,
@@ -213,6 +278,7 @@ async def serve(role: Role, stopping: asyncio.Event) -> None:
     paths = StatePaths.default()
     host = os.environ.get("BRAINOPS_HOST", LOCAL_HOST)
     loaded = configured()
+    _settle(asyncio.get_running_loop())
     database = Database(os.environ["BRAINOPS_DATABASE_URL"], pool_size=8)
     try:
         await wait_for("Postgres", lambda: _database_answers(database))
@@ -222,21 +288,34 @@ async def serve(role: Role, stopping: asyncio.Event) -> None:
         parts = Parts(database, loaded, paths, client, host)
         if role == "control":
             worker = build_worker(client, CONTROL_QUEUE, parts.control(), WORKFLOWS)
-            await _run(worker, stopping)
+            await _run(worker, database, stopping)
         else:
             async with parts.on_host() as activities:
-                await _run(build_worker(client, host_queue(host), activities), stopping)
+                await _run(build_worker(client, host_queue(host), activities), database, stopping)
     finally:
         await database.close()
 
 
-async def _run(worker: Worker, stopping: asyncio.Event) -> None:
+def _settle(loop: asyncio.AbstractEventLoop) -> None:
+    """Prepare the process for the many objects, and the few blocking calls, that it will hold for all of its life."""
+    # names are resolved and disks are asked in threads: some that hang must not hold the others up
+    loop.set_default_executor(ThreadPoolExecutor(BLOCKING_THREADS, "blocking"))
+    # modules and configuration stay: to look through them again and again cost half of a core at 5,000 endpoints
+    gc.collect()
+    gc.freeze()
+
+
+async def _run(worker: Worker, database: Database, stopping: asyncio.Event) -> None:
     ready_file = os.environ.get("BRAINOPS_READY_FILE")
     async with worker:
         _log.info("serving", queue=worker.task_queue)
         if ready_file:
             Path(ready_file).touch()
-        await stopping.wait()
+        trimming = asyncio.create_task(return_memory(database))
+        try:
+            await stopping.wait()
+        finally:
+            trimming.cancel()
 
 
 async def main(role: Role) -> None:

@@ -12,7 +12,7 @@ from temporalio.exceptions import ApplicationError
 
 from activities.agent import AgentRecords
 from agents.autonomy import after_outcome
-from brainops.contracts.agent import AgentState, OutcomeReport, PauseRequest, Work, WorkReport
+from brainops.contracts.agent import AgentSettings, AgentState, OutcomeReport, PauseRequest, Work, WorkReport
 
 MOST_CURRENT_WORK = 50
 """More than this at once is counted, but not listed."""
@@ -51,6 +51,13 @@ class AgentWorkflow:
         if request.paused == self._state.paused:
             word = "paused already" if request.paused else "not paused"
             raise ApplicationError(f"{self._state.name} is {word}", type="ConflictError", non_retryable=True)
+
+    @workflow.signal
+    def configure(self, settings: AgentSettings) -> None:
+        """The configuration was read anew."""
+        budget = self._state.budget.model_copy(update={"daily_usd": settings.daily_usd})
+        self._state = self._state.model_copy(update={"enabled": settings.enabled, "budget": budget})
+        self._handled += 1
 
     @workflow.signal
     def report_work(self, report: WorkReport) -> None:

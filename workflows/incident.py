@@ -12,9 +12,10 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from activities.incident import IncidentActions, IncidentRecords
 from agents.system_monitor import MOST_ATTEMPTS, choose_remedy, escalation_summary
-from brainops.contracts.action import Action, ActionRequest, ActionResult
+from brainops.contracts.action import Action, ActionRequest, ActionResult, StopService
 from brainops.contracts.agent import AgentName, OutcomeReport
 from brainops.contracts.approval import Approval, ApprovalDecision, ApprovalStatus
+from brainops.contracts.base import Actor, ActorKind
 from brainops.contracts.check import Observation
 from brainops.contracts.incident import (
     Attempt,
@@ -53,6 +54,9 @@ _RAREST_LOOK = timedelta(hours=1)
 _SETTLING = timedelta(seconds=2)
 """How long a check that passes again on a fresh look is waited for before it is treated as failing."""
 
+_NEIGHBOUR_RESTS = timedelta(hours=1)
+"""How long a neighbour of low priority that was stopped for another service is let be."""
+
 _WAITING = (IncidentStatus.OBSERVING, IncidentStatus.ESCALATED)
 
 
@@ -79,6 +83,7 @@ class IncidentWorkflow:
         self._attempts: list[Attempt] = []
         self._forgiven = 0
         self._obstacles: tuple[str, ...] | None = None
+        self._runbooks: tuple[str, ...] = ()
         self._next_look = _FIRST_LOOK
         self._final = False
         self._summaries: list[str] = []
@@ -196,20 +201,28 @@ class IncidentWorkflow:
     async def _wait_for_change(self) -> None:
         """Wait for the check to pass or for a person; what stands in the way may also go away by itself."""
         looks_again = self._status is IncidentStatus.ESCALATED and not self._final
+        until = await self._observes_until() if self._status is IncidentStatus.OBSERVING else None
         try:
             await workflow.wait_condition(
                 lambda: not self._still_wanted or self._reconsider,
-                timeout=self._next_look if looks_again else None,
-                timeout_summary="look again",
+                timeout=until or (self._next_look if looks_again else None),
+                timeout_summary="maintenance ends" if until else "look again",
             )
         except TimeoutError:
-            await self._look_again()
-            return
+            if until is None:
+                await self._look_again()
+                return
         if self._still_wanted:
             self._reconsider = False
             # Somebody has changed something: what did not help before may help now.
             self._forgiven = len(self._attempts)
             await self._update(IncidentStatus.OPEN, "what may be done has changed; looking again")
+
+    async def _observes_until(self) -> timedelta | None:
+        """How long the maintenance still lasts because of which nothing is done; None: there is none."""
+        permissions = await self._steps.read(IncidentRecords.read_permissions, self._plan, "until when?")
+        ends = [answer.until for answer in permissions.gates.values() if answer.until is not None]
+        return max(max(ends) - workflow.now(), timedelta(milliseconds=1)) if ends else None
 
     async def _look_again(self) -> None:
         """Compare what stands in the way with the last look, ever more rarely."""
@@ -268,6 +281,7 @@ class IncidentWorkflow:
         )
         self._headline = evidence.headline
         self._obstacles = evidence.obstacles
+        self._runbooks = evidence.runbooks
         if self._signature is None:
             # The signature of the first look names the incident: later looks also see what our remedies did.
             self._signature = evidence.signature
@@ -409,6 +423,8 @@ class IncidentWorkflow:
         carried_out = True
         try:
             for action in candidate.actions:
+                if isinstance(action, StopService) and action.service != self._plan.service:
+                    await self._let_be(action.service)
                 result = await self._perform(choice, action)
                 summary = result.summary
                 if result.undo is not None:
@@ -465,6 +481,12 @@ class IncidentWorkflow:
         self._next_step += 1
         return await self._steps.perform(request, f"{'undo' if undoing else choice.candidate.remedy}: {action.kind}")
 
+    async def _let_be(self, neighbour: str) -> None:
+        """Stopped on purpose, a neighbour is not to be started again for a while; then what still fails fires again."""
+        actor = Actor(kind=ActorKind.AGENT, name=AgentName.SYSTEM_MONITOR.value)
+        reason = f"stopped so that {self._plan.service} has room: {self._headline}"
+        await self._steps.let_be(neighbour, _NEIGHBOUR_RESTS.total_seconds(), reason, workflow.uuid4(), actor)
+
     async def _undo(self, choice: Choice, undos: list[Action]) -> tuple[bool, bool]:
         """Take back what did not help. Returns whether anything was taken back, and whether that failed."""
         failed = False
@@ -496,7 +518,7 @@ class IncidentWorkflow:
     async def _escalate(self, reason: str, *, final: bool = False) -> None:
         """Out of what may be done: a person gets everything that is known. `final`: only a person changes that."""
         self._final = final
-        text = escalation_summary(self._headline, reason, self._summaries)
+        text = escalation_summary(self._headline, reason, self._summaries, self._runbooks)
         await self._update(IncidentStatus.ESCALATED, text)
 
     async def _close(self, status: IncidentStatus, note: str, choice: Choice | None = None) -> None:

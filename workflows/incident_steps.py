@@ -3,25 +3,23 @@
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import TypeVar
+from uuid import UUID
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 
 from activities.incident import IncidentActions, IncidentRecords
+from activities.maintenance import MaintenanceRecords
 from brainops.contracts.action import ActionRequest, ActionResult
+from brainops.contracts.base import Actor
 from brainops.contracts.incident import PlanRef, Verification, VerifyRequest
+from brainops.contracts.maintenance import OpenMaintenance
 from brainops.contracts.names import host_queue
+from workflows.retries import WAITING
 
 P = TypeVar("P")
 R = TypeVar("R")
 
 _SHORT = timedelta(seconds=5)
-_RETRY = RetryPolicy(
-    initial_interval=timedelta(milliseconds=100),
-    backoff_coefficient=2.0,
-    maximum_interval=timedelta(seconds=2),
-)
-"""A lost worker or database is waited for, for ever: the activity says itself what must not be retried."""
 _HEARTBEAT = timedelta(seconds=3)
 _LONGEST_ACTION = timedelta(hours=2)
 _LONGEST_VERIFICATION = timedelta(minutes=20)
@@ -36,13 +34,13 @@ class IncidentSteps:
     async def record(self, method: Callable[[IncidentRecords, P], Awaitable[R]], argument: P, summary: str) -> R:
         """One of the incident's rows: any control worker, a transaction or two."""
         return await workflow.execute_activity_method(
-            method, argument, start_to_close_timeout=_SHORT, retry_policy=_RETRY, summary=summary[:200]
+            method, argument, start_to_close_timeout=_SHORT, retry_policy=WAITING, summary=summary[:200]
         )
 
     async def read(self, method: Callable[[IncidentRecords, P], Awaitable[R]], argument: P, summary: str) -> R:
         """A read that changes nothing: a local activity, whose answer is all that history needs."""
         return await workflow.execute_local_activity_method(
-            method, argument, start_to_close_timeout=_SHORT, retry_policy=_RETRY, summary=summary[:200]
+            method, argument, start_to_close_timeout=_SHORT, retry_policy=WAITING, summary=summary[:200]
         )
 
     async def on_host(self, method: Callable[[IncidentActions, P], Awaitable[R]], argument: P, summary: str) -> R:
@@ -52,7 +50,7 @@ class IncidentSteps:
             argument,
             task_queue=host_queue(self._plan.host),
             start_to_close_timeout=_SHORT,
-            retry_policy=_RETRY,
+            retry_policy=WAITING,
             summary=summary[:200],
         )
 
@@ -64,8 +62,27 @@ class IncidentSteps:
             task_queue=host_queue(self._plan.host),
             start_to_close_timeout=_LONGEST_ACTION,
             heartbeat_timeout=_HEARTBEAT,
-            retry_policy=_RETRY,
+            retry_policy=WAITING,
             summary=summary[:200],
+        )
+
+    async def let_be(self, service: str, seconds: float, reason: str, window_id: UUID, actor: Actor) -> None:
+        """Open a maintenance window for a service that this plan is about to stop, so that nobody starts it again."""
+        request = OpenMaintenance(
+            tenant_id=self._plan.tenant_id,
+            id=window_id,
+            services=(service,),
+            seconds=seconds,
+            reason=reason[:500],
+            actor=actor,
+            plan_id=self._plan.plan_id,
+        )
+        await workflow.execute_activity_method(
+            MaintenanceRecords.open_maintenance,
+            request,
+            start_to_close_timeout=_SHORT,
+            retry_policy=WAITING,
+            summary=f"let {service} be",
         )
 
     async def verify(self, dependents: tuple[str, ...]) -> Verification:
@@ -76,6 +93,6 @@ class IncidentSteps:
             task_queue=host_queue(self._plan.host),
             start_to_close_timeout=_LONGEST_VERIFICATION,
             heartbeat_timeout=_HEARTBEAT,
-            retry_policy=_RETRY,
+            retry_policy=WAITING,
             summary="verify by the same check and its neighbours",
         )

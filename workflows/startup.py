@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
 from activities.startup import Startup
@@ -11,10 +10,7 @@ from brainops.contracts.action import ActionRequest, StartService
 from brainops.contracts.agent import ActionClass
 from brainops.contracts.monitoring import StartupRequest, StartupResult
 from brainops.contracts.names import host_queue
-
-_RETRY = RetryPolicy(
-    initial_interval=timedelta(milliseconds=100), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=2)
-)
+from workflows.retries import WAITING
 
 
 @workflow.defn
@@ -31,7 +27,7 @@ class StartupWorkflow:
             request,
             task_queue=queue,
             start_to_close_timeout=timedelta(seconds=10),
-            retry_policy=_RETRY,
+            retry_policy=WAITING,
             summary="what has never run",
         )
         started: list[str] = []
@@ -52,7 +48,7 @@ class StartupWorkflow:
                     task_queue=queue,
                     start_to_close_timeout=timedelta(minutes=15),
                     heartbeat_timeout=timedelta(seconds=3),
-                    retry_policy=_RETRY,
+                    retry_policy=WAITING,
                     summary=f"start {service}",
                 )
             except ActivityError as error:

@@ -138,6 +138,9 @@ class HeartbeatRow(Contract):
     """JSON, as the job sent it."""
 
 
+_HEARTBEAT_TIMES = text("SELECT name, at FROM brainops.heartbeats")
+
+
 class CheckStore:
     """Reads and writes `check_states`, `samples` with its coarser forms, and `heartbeats`."""
 
@@ -213,6 +216,10 @@ class CheckStore:
         values = {"name": name, "at": at, "body": to_json(body)}
         async with self._database.transaction() as connection:
             await connection.execute(_RECORD_HEARTBEAT, values)
+
+    async def heartbeat_times(self) -> dict[str, datetime]:
+        """When each job last reported."""
+        return {row["name"]: row["at"] for row in await self._database.read(_HEARTBEAT_TIMES)}
 
     async def heartbeats(self) -> list[HeartbeatRow]:
         """The last report of every job, by name."""

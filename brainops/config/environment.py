@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from brainops.config.models import Service
+from brainops.config.runs import CommandRun, ProcessRun
 from brainops.errors import ConfigError
 
 _REFERENCE = re.compile(r"\$(\$\{)|\$\{([^{}]*)(\}?)")
@@ -69,14 +70,35 @@ def is_variable_name(name: str) -> bool:
     return _VARIABLE.fullmatch(name) is not None
 
 
-def expand_environment(service: Service, environment: Mapping[str, str]) -> dict[str, str]:
-    """The service's variables with each `${NAME}` replaced from `environment`; `$${` stays as `${`.
+def declared_environment(service: Service) -> dict[str, str]:
+    """The variables that the file gives to the service, as written."""
+    return service.run.environment if isinstance(service.run, ProcessRun | CommandRun) else {}
 
-    What a variable holds is not expanded again. Raises ConfigError naming every variable that is missing; no value is
-    in the message.
+
+def expand_environment(service: Service, environment: Mapping[str, str]) -> dict[str, str]:
+    """The service's variables with each `${NAME}` replaced from `environment`; see `expand`.
+
+    Raises ConfigError naming every variable that is missing; no value is in the message.
     """
     missing: list[str] = []
+    declared = declared_environment(service).items()
+    expanded = {name: _expanded(text, environment, missing) for name, text in declared}
+    _refuse(missing)
+    return expanded
 
+
+def expand(text: str, environment: Mapping[str, str]) -> str:
+    """`text` with each `${NAME}` replaced from `environment`; `$${` stays as `${`.
+
+    What a variable holds is not expanded again. Raises ConfigError as `expand_environment`.
+    """
+    missing: list[str] = []
+    expanded = _expanded(text, environment, missing)
+    _refuse(missing)
+    return expanded
+
+
+def _expanded(text: str, environment: Mapping[str, str], missing: list[str]) -> str:
     def replace(match: re.Match[str]) -> str:
         if match[1]:
             return match[1]
@@ -86,8 +108,10 @@ def expand_environment(service: Service, environment: Mapping[str, str]) -> dict
             return ""
         return environment[name]
 
-    expanded = {name: _REFERENCE.sub(replace, text) for name, text in service.run.environment.items()}
+    return _REFERENCE.sub(replace, text)
+
+
+def _refuse(missing: list[str]) -> None:
     if missing:
         names = ", ".join(sorted(set(missing)))
         raise ConfigError(f"the environment variable {names} is not set; set it where BrainOps is started")
-    return expanded

@@ -101,9 +101,7 @@ def _examine(path: Path, *, on_this_machine: bool) -> tuple[BrainOpsConfig | Non
 def _bytes_of(path: Path) -> bytes:
     try:
         if not path.exists():
-            raise ConfigError(
-                f"{path} does not exist; name the file, or write one (docs/examples/brainops.yaml shows how)"
-            )
+            raise ConfigError(f"{path} does not exist; name the file, or write a first one with `brainops init`")
         if not path.is_file():
             raise ConfigError(f"{path} is not a file; name the file itself")
         with path.open("rb") as file:

@@ -239,7 +239,10 @@ def _too_short(_: ErrorDetails, place: _Place) -> Finding:
 
 def _pattern(error: ErrorDetails, place: _Place) -> Finding:
     pattern = str(_context(error).get("pattern", ""))
-    remedy = "write an address such as http://127.0.0.1:8080/" if pattern.startswith("^http") else f"use {NAME_RULE}"
+    if pattern.startswith("^http"):
+        remedy = "write an address such as http://127.0.0.1:8080/"
+    else:
+        remedy = _FORMS.get(str(place.path[-1]) if place.path else "", f"use {NAME_RULE}")
     return Finding(place.path, f"{shown(error['input'], place.path)} is not of the right form", remedy)
 
 
@@ -286,6 +289,14 @@ _REMEDIES = {
     "number": "write a number",
     "boolean": "write true or false",
 }
+_FORMS = {
+    "container": "write the name as `docker ps` lists it",
+    "service": "write the name as it stands in the Compose file",
+    "project": "write it as Compose does: lower-case letters, digits, - and _",
+    "unit": "write the unit with its suffix, such as nginx.service",
+    "use": "write the name of its entry point, as `brainops plugins` lists it",
+}
+"""Remedies for a text of the wrong form, by its key."""
 _BOUNDS = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
 _DURATION_WORDS = re.compile(r"(\d+) (day|hour|minute|second|microsecond)s?")
 _SENTENCES = {

@@ -8,92 +8,19 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
+from brainops.config.checks import PROCESS_CHECK, Check, CheckConfig, ProcessCheck
+from brainops.config.maintenance import MaintenanceWindow
+from brainops.config.notify import Notify
 from brainops.config.quantities import ByteSize, Duration
+from brainops.config.runs import CommandRun, ExternalRun, HostRun, ProcessRun, Run
+from brainops.config.section import Argument, Name, Section
 from brainops.contracts.agent import ActionClass, AgentName, Autonomy
 from brainops.contracts.check import Reason
 
 LOCAL_HOST = "local"
 """Name of the host that `brainops up` runs on."""
-
-PROCESS_CHECK = "process"
-"""Name of the check that every service of kind `process` has, declared or not."""
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
-"""A name of a service, check or command: lower-case letters, digits, `-` and `_`, at most 63."""
-
-Argument = Annotated[str, StringConstraints(min_length=1)]
-
-
-class Section(BaseModel):
-    """A part of the file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class ProcessRun(Section):
-    """A process that BrainOps starts and keeps running, in a session of its own, beyond BrainOps' own life."""
-
-    kind: Literal["process"] = "process"
-    """How the service runs: as a process of its own."""
-    command: tuple[Argument, ...] = Field(min_length=1)
-    """Program and arguments. No shell reads it."""
-    directory: Path = Path()
-    """Working directory. Default: the folder of the file."""
-    environment: dict[str, str] = Field(default_factory=dict)
-    """Added to a small base environment (PATH, HOME, LANG, USER, TZ). `${NAME}` names a variable of BrainOps' own."""
-    stop_timeout: Duration = timedelta(seconds=5)
-    """From SIGTERM to SIGKILL."""
-
-
-class CheckTiming(Section):
-    """How often a check looks, and when it believes what it sees."""
-
-    interval: Duration = Field(default=timedelta(seconds=1), ge=timedelta(milliseconds=20), le=timedelta(hours=24))
-    """From one probe to the next; 20ms to 24h."""
-    timeout: Duration = Field(default=timedelta(seconds=1), ge=timedelta(milliseconds=10), le=timedelta(seconds=60))
-    """A probe that has no answer by then has failed; 10ms to 60s."""
-    fail_after: int = Field(default=2, ge=1, le=1000)
-    """Failed probes in a row until the check fails."""
-    pass_after: int = Field(default=1, ge=1, le=1000)
-    """Good probes in a row until it passes again."""
-
-
-class HttpCheck(CheckTiming):
-    """GET a URL; the answer's status, body and time are judged."""
-
-    kind: Literal["http"] = "http"
-    """This check asks over HTTP."""
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")]
-    """The address that is asked, http or https."""
-    expect_status: tuple[Annotated[int, Field(ge=100, le=599)], ...] = (200,)
-    """Status codes of a good answer."""
-    expect_body: str | None = None
-    """Text that the first 64 KiB of the body must contain."""
-    max_latency: Duration | None = None
-    """A slower answer is a failed probe."""
-
-
-class TcpCheck(CheckTiming):
-    """Open a connection and close it."""
-
-    kind: Literal["tcp"] = "tcp"
-    """This check opens a connection."""
-    host: str = "127.0.0.1"
-    """Name or address to connect to."""
-    port: int = Field(ge=1, le=65535)
-    """Port to connect to."""
-
-
-class ProcessCheck(CheckTiming):
-    """The process lives (its exit is seen at once), is not suspended, and stays inside its limits."""
-
-    kind: Literal["process"] = "process"
-    """This check looks at the process itself."""
-
-
-Check = Annotated[HttpCheck | TcpCheck | ProcessCheck, Field(discriminator="kind")]
 
 
 class Limits(Section):
@@ -101,6 +28,18 @@ class Limits(Section):
 
     memory: ByteSize | None = None
     """Resident memory of the process and its descendants."""
+    memory_ceiling: ByteSize | None = None
+    """How far BrainOps may raise the limit that the kernel enforces for a container or unit. Default: not at all."""
+    file_descriptors: int | None = Field(default=None, ge=1)
+    """Open file descriptors of the main process."""
+    threads: int | None = Field(default=None, ge=1)
+    """Threads of the process and its descendants."""
+    children: int | None = Field(default=None, ge=0)
+    """Descendants of the process."""
+    disk: ByteSize | None = None
+    """On a service of kind host: what images and build caches of the Docker engine may take before they are pruned."""
+    journal: ByteSize | None = None
+    """On a service of kind host: what the machine's journal may be shrunk to."""
 
 
 class DeclaredFile(Section):
@@ -128,6 +67,17 @@ class DeclaredFolder(Section):
         if self.target is not None:
             return self.target
         return (self.limit or 0) // 2
+
+
+class DeclaredLog(Section):
+    """A log that the service writes by itself, and that BrainOps may rotate when the disk runs full."""
+
+    path: Path
+    """The file."""
+    limit: ByteSize = 100_000_000
+    """A longer one is rotated: compressed beside it, and begun anew."""
+    keep: int = Field(default=5, ge=1, le=100)
+    """How many rotated ones are kept."""
 
 
 class DeclaredCommand(Section):
@@ -163,6 +113,15 @@ class Recurrence(Section):
     """The window."""
 
 
+class Flapping(Section):
+    """A check that turns too often is one incident until it has been steady, and not one for each turn."""
+
+    turns: int = Field(default=10, ge=3, le=10_000)
+    """From so many turns within the window on; a service goes down and up again with two."""
+    within: Duration = Field(default=timedelta(minutes=10), ge=timedelta(seconds=1), le=timedelta(days=1))
+    """The window. The check is believed again when it has not turned for half of it."""
+
+
 AutonomyByAction = dict[ActionClass, Autonomy]
 
 
@@ -171,10 +130,10 @@ class Service(Section):
 
     host: Name = LOCAL_HOST
     """The machine that it runs on."""
-    run: ProcessRun
+    run: Run
     """How it is started and stopped."""
     checks: dict[Name, Check] = Field(default_factory=dict)
-    """How it is looked at, by name. The process check is there without being named."""
+    """How it is looked at, by name. The process check is there without being named, where there is a process."""
     depends_on: tuple[Name, ...] = ()
     """Services that it needs. While one of them fails, what fails here belongs to that incident."""
     ports: tuple[Annotated[int, Field(ge=1, le=65535)], ...] = ()
@@ -185,6 +144,10 @@ class Service(Section):
     """Files that it needs."""
     folders: tuple[DeclaredFolder, ...] = ()
     """Folders that it writes to."""
+    logs: tuple[DeclaredLog, ...] = ()
+    """Logs that it writes by itself and that may be rotated."""
+    priority: Literal["normal", "low"] = "normal"
+    """`low`: where another service lacks processor or memory, this one may be reniced or stopped for it."""
     commands: dict[Name, DeclaredCommand] = Field(default_factory=dict)
     """Commands of yours that can mend it, by name."""
     may_end: tuple[Argument, ...] = ()
@@ -195,6 +158,8 @@ class Service(Section):
     """One level, or one for each action class (those not named: observe)."""
     escalate_after: Recurrence = Recurrence()
     """The loop breaker: when recurrence goes to a person."""
+    flapping: Flapping = Flapping()
+    """When a check that passes and fails in turn is one incident."""
     keep_good_after: Duration = timedelta(seconds=30)
     """Healthy for this long, the declared files are kept as known good."""
     recover_within: Duration = Field(default=timedelta(seconds=15), le=timedelta(minutes=10))
@@ -208,10 +173,29 @@ class Service(Section):
             return self.autonomy.get(action, Autonomy.OBSERVE)
         return self.autonomy
 
-    def all_checks(self) -> dict[str, HttpCheck | TcpCheck | ProcessCheck]:
-        """The declared checks and the process check, by name; the process check first."""
-        declared: dict[str, HttpCheck | TcpCheck | ProcessCheck] = dict(self.checks)
-        if not any(isinstance(check, ProcessCheck) for check in declared.values()):
+    @property
+    def has_process(self) -> bool:
+        """Whether there is a process, container or unit that can be looked at."""
+        return not isinstance(self.run, HostRun | ExternalRun) and not (
+            isinstance(self.run, CommandRun) and not self.run.status and self.run.pid_file is None
+        )
+
+    @property
+    def may_be_started(self) -> bool:
+        """Whether there is something that can be started and stopped."""
+        return not isinstance(self.run, HostRun | ExternalRun)
+
+    @property
+    def process_run(self) -> ProcessRun:
+        """`run` of a service of kind `process`. Raises TypeError for another kind: the caller is an adapter's part."""
+        if not isinstance(self.run, ProcessRun):
+            raise TypeError(f"a service of kind {self.run.kind} is no process of BrainOps'")
+        return self.run
+
+    def all_checks(self) -> dict[str, CheckConfig]:
+        """The declared checks and, where there is a process, its check, by name; the process check first."""
+        declared: dict[str, CheckConfig] = dict(self.checks)
+        if self.has_process and not any(isinstance(check, ProcessCheck) for check in declared.values()):
             return {PROCESS_CHECK: ProcessCheck()} | declared
         return dict(sorted(declared.items(), key=lambda item: not isinstance(item[1], ProcessCheck)))
 
@@ -263,3 +247,11 @@ class BrainOpsConfig(Section):
     """How long probe results are kept."""
     api: Api = Api()
     """Where the HTTP API listens."""
+    maintenance: tuple[MaintenanceWindow, ...] = ()
+    """Times at which services may be down, by calendar."""
+    notify: Notify = Notify()
+    """Who is told what."""
+    public_url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$")] | None = None
+    """Address of this BrainOps as people reach it; links in messages begin with it. Default: messages name commands."""
+    runbooks: Path | None = None
+    """Folder of runbooks (Markdown). Default: none."""

@@ -110,3 +110,23 @@ ByteSize = Annotated[
     WithJsonSchema({"type": ["string", "integer"], "examples": ["200MB", "1.5GiB"]}),
 ]
 """A whole number of bytes, written as `200MB`, `1.5GiB`."""
+
+
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?)\s*%")
+
+
+def parse_percent(value: object) -> float:
+    """Read `85%` as 85.0, or pass a number on. Raises ValueError for what is not between 0 and 100."""
+    match = _PERCENT.fullmatch(value.strip()) if isinstance(value, str) else None
+    number = float(match[1]) if match else value
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 100:
+        raise ValueError(f"{_shown(value)} is not a share; write a percentage such as 85%")
+    return float(number)
+
+
+Percent = Annotated[
+    float,
+    BeforeValidator(parse_percent),
+    WithJsonSchema({"type": ["string", "number"], "examples": ["85%", "99.5%"]}),
+]
+"""0 to 100, written as `85%`."""

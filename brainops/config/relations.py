@@ -11,10 +11,15 @@ from pathlib import PurePosixPath
 from typing import TypeVar
 from urllib.parse import urlsplit
 
+from brainops.config.check_rules import find_check_contradictions
+from brainops.config.checks import PROCESS_CHECK
 from brainops.config.document import Path, Plain
 from brainops.config.environment import is_variable_name, references
+from brainops.config.kinds import find_kind_contradictions
 from brainops.config.mistakes import Finding, nearest, one_of, printed
-from brainops.config.models import LOCAL_HOST, PROCESS_CHECK
+from brainops.config.models import LOCAL_HOST
+from brainops.config.noise import find_noise_contradictions
+from brainops.config.plugins import PluginKind, installed
 from brainops.config.quantities import parse_duration, parse_size
 from brainops.contracts.names import REMEDY_NAMES
 
@@ -35,6 +40,7 @@ def find_contradictions(root: Plain) -> Iterator[Finding]:
             yield from _unknown_dependencies(name, service, services)
     yield from _cycles(services)
     yield from _shared_ports(services)
+    yield from find_noise_contradictions(mapping(root))
 
 
 def mapping(value: Plain) -> Values:
@@ -57,14 +63,19 @@ def _remedies(path: Path, service: Values) -> Iterator[Finding]:
     remedies = mapping(service.get("remedies"))
     for key in ("only", "never"):
         for index, name in enumerate(items(remedies.get(key))):
-            if isinstance(name, str) and name not in REMEDY_NAMES:
-                close = nearest(name, REMEDY_NAMES)
+            if isinstance(name, str) and name not in REMEDY_NAMES and name not in (known := _known_remedies()):
+                close = nearest(name, known)
                 meant = f"did you mean {close}? known: " if close else "known: "
                 where = (*path, "remedies", key, index)
-                yield Finding(where, f"there is no remedy {name[:63]!r}", meant + one_of(REMEDY_NAMES))
+                yield Finding(where, f"there is no remedy {name[:63]!r}", meant + one_of(known))
     both = [name for name in items(remedies.get("only")) if name in items(remedies.get("never"))]
     if both:
         yield Finding((*path, "remedies", "never"), f"{both[0]!r} is in only as well", "keep it in one of the two")
+
+
+def _known_remedies() -> tuple[str, ...]:
+    """Ours, and those of packages that are installed here."""
+    return (*REMEDY_NAMES, *(plugin.name for plugin in installed(PluginKind.REMEDY)))
 
 
 def _folders(path: Path, service: Values) -> Iterator[Finding]:
@@ -118,10 +129,11 @@ def _checks(path: Path, service: Values) -> Iterator[Finding]:
         here = (*path, "checks", name)
         check = mapping(value)
         kind = check.get("kind")
-        if name == PROCESS_CHECK and kind in ("http", "tcp"):
+        if name == PROCESS_CHECK and kind != "process" and isinstance(kind, str):
             yield Finding(
                 here, f"{PROCESS_CHECK!r} is the name of the process check", "give this check another name", at_key=True
             )
+        yield from find_check_contradictions(here, check)
         if kind == "http":
             yield from _http_check(here, check)
 
@@ -257,4 +269,5 @@ _RULES: tuple[Callable[[Path, Values], Iterator[Finding]], ...] = (
     _paths,
     _checks,
     _variables,
+    find_kind_contradictions,
 )

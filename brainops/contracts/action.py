@@ -85,6 +85,96 @@ class RunCommand(Contract):
     """Run the declared undo of the command instead."""
 
 
+class AwaitSupervisor(Contract):
+    """Leave it to the service's own supervisor, and see whether that helps. Changes nothing."""
+
+    kind: Literal["await_supervisor"] = "await_supervisor"
+    service: str
+
+
+class ReloadService(Contract):
+    """Have the service read its configuration and certificates anew, as its `reload` declares."""
+
+    kind: Literal["reload_service"] = "reload_service"
+    service: str
+
+
+class RecreateContainer(Contract):
+    """Replace a container by one of its last known good configuration. `container_id`: the one to be replaced."""
+
+    kind: Literal["recreate_container"] = "recreate_container"
+    service: str
+    container_id: str
+
+
+class PutBackContainer(Contract):
+    """Undo of `RecreateContainer`: the container that was replaced. `container_id`: its own."""
+
+    kind: Literal["put_back_container"] = "put_back_container"
+    service: str
+    container_id: str
+
+
+class PruneImages(Contract):
+    """Remove build caches and images that nothing uses, oldest first, until all take `target_bytes`, or none is left."""
+
+    kind: Literal["prune_images"] = "prune_images"
+    service: str
+    target_bytes: int = Field(ge=0)
+
+
+class VacuumJournal(Contract):
+    """Shrink the machine's journal to at most `target_bytes`."""
+
+    kind: Literal["vacuum_journal"] = "vacuum_journal"
+    service: str
+    target_bytes: int = Field(ge=0)
+
+
+class RotateLog(Contract):
+    """Compress and begin anew a declared log. `path`: as declared."""
+
+    kind: Literal["rotate_log"] = "rotate_log"
+    service: str
+    path: str
+
+
+class EndSession(Contract):
+    """End a database session. It is named beyond reuse of its pid. `check`: the postgres check that saw it."""
+
+    kind: Literal["end_session"] = "end_session"
+    service: str
+    check: str
+    pid: int
+    backend_start: str
+    """As the server writes it."""
+
+
+class ReniceService(Contract):
+    """Give a service that is declared of low priority less of the processor, or with `nice` 0 its usual share."""
+
+    kind: Literal["renice_service"] = "renice_service"
+    service: str
+    nice: int = Field(default=15, ge=0, le=19)
+
+
+class RaiseMemoryLimit(Contract):
+    """Set the limit that the kernel enforces for a container or unit; never over the declared ceiling."""
+
+    kind: Literal["raise_memory_limit"] = "raise_memory_limit"
+    service: str
+    limit_bytes: int = Field(gt=0)
+
+
+class PluginAction(Contract):
+    """An effect of a package from elsewhere. `plugin`: its entry point; `arguments`: checked by its own model."""
+
+    kind: Literal["plugin"] = "plugin"
+    service: str
+    plugin: str
+    arguments: dict[str, str | int | float | bool] = Field(default_factory=dict[str, str | int | float | bool])
+
+
 Action = Annotated[
     StartService
     | StopService
@@ -94,7 +184,18 @@ Action = Annotated[
     | FreePort
     | CleanFolder
     | MakeFolder
-    | RunCommand,
+    | RunCommand
+    | AwaitSupervisor
+    | ReloadService
+    | RecreateContainer
+    | PutBackContainer
+    | PruneImages
+    | VacuumJournal
+    | RotateLog
+    | EndSession
+    | ReniceService
+    | RaiseMemoryLimit
+    | PluginAction,
     Field(discriminator="kind"),
 ]
 

@@ -44,6 +44,16 @@ class ActionClass(StrEnum):
     FREE_PORT = "free_port"
     CLEAN_FOLDER = "clean_folder"
     RUN_COMMAND = "run_command"
+    AWAIT_SUPERVISOR = "await_supervisor"
+    RELOAD = "reload"
+    RECREATE = "recreate"
+    PRUNE_IMAGES = "prune_images"
+    CLEAN_LOGS = "clean_logs"
+    END_SESSION = "end_session"
+    QUIET_NEIGHBOUR = "quiet_neighbour"
+    RAISE_LIMIT = "raise_limit"
+    PLUGIN = "plugin"
+    """What a package from elsewhere does."""
 
 
 class Budget(Contract):
@@ -98,6 +108,13 @@ class AgentState(Contract):
     current_work: tuple[Work, ...] = ()
     finished_count: int = 0
     evolution: tuple[Evolution, ...] = ()
+
+
+class AgentSettings(Contract):
+    """What the configuration says of an agent."""
+
+    enabled: bool = True
+    daily_usd: float | None = None
 
 
 class PauseRequest(Contract):

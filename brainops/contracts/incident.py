@@ -26,6 +26,22 @@ class FaultKind(StrEnum):
     ERRORS = "errors"
     SLOW = "slow"
     OVER_MEMORY = "over_memory"
+    OVERUSE = "overuse"
+    """More file descriptors, threads, children or processor than it may use."""
+    EXPIRY = "expiry"
+    """A certificate is or will soon be no longer valid."""
+    FULL = "full"
+    """A disk, its inodes, or the machine's memory are used up."""
+    OVERLOADED = "overloaded"
+    """The machine has more to do than it can."""
+    DATABASE = "database"
+    """Connections, transactions, locks or replication of a database."""
+    LOGGED = "logged"
+    """Its log says that something is wrong."""
+    SILENT = "silent"
+    """What should have reported did not."""
+    FLAPPING = "flapping"
+    """It passes and fails in turn."""
 
 
 class FileCondition(StrEnum):
@@ -73,6 +89,77 @@ class PortFacts(Contract):
     """BrainOps started it, or the configuration names it."""
 
 
+class ContainerFacts(Contract):
+    """A container of the service."""
+
+    id: str
+    name: str
+    image: str
+    health: str = ""
+    """`healthy`, `unhealthy`, `starting`, or empty where it has no health check."""
+    health_output: ShortText = ""
+    missing: bool = False
+    """Its service is declared and there is no such container."""
+    drifted: tuple[ShortText, ...] = ()
+    """What of its configuration differs from the last known good one."""
+    known_good: bool = False
+    """A good configuration has been kept."""
+
+
+class UnitFacts(Contract):
+    """A systemd unit."""
+
+    name: str
+    load_state: str = ""
+    """`loaded`, `not-found`, `bad-setting`, `masked`."""
+    active_state: str = ""
+    sub_state: str = ""
+    result: str = ""
+    """Why it ended: `exit-code`, `signal`, `oom-kill`, `timeout`, `start-limit-hit`, …"""
+
+
+class SessionFacts(Contract):
+    """A session of a database that stands in the way."""
+
+    check: str
+    pid: int
+    backend_start: str
+    user: str = ""
+    application: ShortText = ""
+    state: str = ""
+    """`idle in transaction`, `active`, …"""
+    seconds: float = 0
+    """Since its transaction began."""
+    blocks: int = 0
+    """How many other sessions wait for it."""
+    own: bool = False
+    """It belongs to BrainOps."""
+    protected: bool = False
+    """It belongs to a superuser or replicates: never ended."""
+
+
+class ReclaimableFacts(Contract):
+    """Disk that could be had back on the machine."""
+
+    kind: ShortText
+    """`images`, `build_cache`, `journal` or `log`."""
+    path: str = ""
+    """Of a log, as declared."""
+    bytes: int = 0
+    target_bytes: int = 0
+    """What the service's configuration lets it be shrunk to."""
+
+
+class NeighbourFacts(Contract):
+    """A service of low priority on the same machine."""
+
+    service: str
+    cpu_share: float = 0
+    """Of the whole machine, 0 to 1."""
+    rss_bytes: int = 0
+    reniced: bool = False
+
+
 class DependencyFacts(Contract):
     """A fresh probe of a service that this one depends on."""
 
@@ -114,6 +201,11 @@ class Evidence(Contract):
     ports: tuple[PortFacts, ...] = ()
     dependencies: tuple[DependencyFacts, ...] = ()
     log: LogFacts = LogFacts()
+    container: ContainerFacts | None = None
+    unit: UnitFacts | None = None
+    sessions: tuple[SessionFacts, ...] = ()
+    reclaimable: tuple[ReclaimableFacts, ...] = ()
+    neighbours: tuple[NeighbourFacts, ...] = ()
 
 
 class Signature(Contract):
@@ -123,6 +215,10 @@ class Signature(Contract):
     """`kind/check-kind/reason/hash-of-template`, such as `crash/process/exited/5f1c2a9b`."""
     kind: FaultKind
     description: ShortText
+    ending: ShortText = ""
+    """How the process ended: `exit 1`, `signal 9`. With the next two, what makes the hash: for comparing."""
+    template: ShortText = ""
+    facts: tuple[ShortText, ...] = ()
 
 
 class EvidenceSummary(Contract):
@@ -135,6 +231,8 @@ class EvidenceSummary(Contract):
     """A fresh probe of the incident's check fails, too."""
     obstacles: tuple[str, ...] = ()
     """What stands in the way beside the service itself: held ports, broken files, full folders, dependencies."""
+    runbooks: tuple[ShortText, ...] = ()
+    """Paths of the runbooks that are for this fault, as people name them."""
 
 
 class IncidentInput(Contract):
@@ -251,6 +349,10 @@ class KnownRemedy(Contract):
     remedy: str
     successes: int = 0
     failures: int = 0
+    like: str = ""
+    """Key of a similar signature against which it was tried; empty: against this very one."""
+    similarity: float = Field(default=1.0, gt=0, le=1)
+    """How similar that one is."""
 
 
 class Knowledge(Contract):
@@ -274,6 +376,10 @@ class Candidate(Contract):
     """The evidence names this cause; False: the remedy may help all the same."""
     rules_out: tuple[str, ...] = ()
     """Remedies that cannot help while this cause stands, such as a restart while a stranger holds the port."""
+    runbook: ShortText = ""
+    """The runbook that asks for it, as people name it."""
+    runbook_place: int = Field(default=0, ge=0)
+    """Its place among what runbooks ask for, from 0."""
     cost: int = Field(ge=0)
     """Cost of being wrong: 0 none, 1 a restart, 2 other services notice, 3 something is lost."""
 
@@ -294,7 +400,7 @@ class Choice(Contract):
     reason: ShortText
     alternatives: tuple[str, ...] = ()
     known: bool = False
-    """It worked against this signature before."""
+    """It worked against this signature before, or against one like it."""
 
 
 class GateAnswer(Contract):
@@ -305,6 +411,8 @@ class GateAnswer(Contract):
     autonomy: Autonomy = Autonomy.OBSERVE
     learned: bool = False
     """An earlier bad outcome lowered it: further outcomes count."""
+    until: datetime | None = None
+    """It holds until then: the end of a maintenance window."""
 
 
 class Permissions(Contract):

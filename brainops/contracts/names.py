@@ -26,7 +26,18 @@ REMEDY_NAMES = (  # what was learned under an old name is not found again, and c
     "clean_folder",
     "restore_folder",
     "run_command",
+    "await_supervisor",
+    "reload",
+    "recreate",
+    "prune_images",
+    "vacuum_journal",
+    "rotate_logs",
+    "end_session",
+    "quiet_neighbour",
+    "raise_limit",
 )
+
+NOTIFICATIONS_WORKFLOW_ID = "notifications"  # every message would be delivered twice, by the old plan and the new one
 
 RETENTION_SCHEDULE_ID = "brainops-retention"  # a second schedule would run beside the old one
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
+from time import monotonic
 from typing import Any, cast
 
 import psycopg
@@ -14,6 +15,8 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import QueuePool
+from sqlalchemy.util import greenlet_spawn
 
 from brainops.contracts.base import DEFAULT_TENANT
 from brainops.database.urls import parse_url
@@ -22,12 +25,17 @@ from brainops.errors import BadInputError, UnavailableError
 CONNECT_TIMEOUT_SECONDS = 5
 POOL_TIMEOUT_SECONDS = 5.0
 READY_TIMEOUT_SECONDS = 2.0
+SPARE_SECONDS = 30.0
+"""Connections that were not needed for this long are closed."""
 
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
 class Database:
     """A small pool of connections that act for one tenant.
+
+    Of the connections that a burst opened, each a process of the server with some 15 MB, no more are kept than were
+    in use at once during the last half minute or so.
 
     Belongs to the event loop that first uses it. `url` should be the run-time login's (`brainops_app`): an owner
     that is a superuser sees every tenant.
@@ -48,6 +56,9 @@ class Database:
             isolation_level="AUTOCOMMIT",  # of the driver, which would otherwise send a BEGIN of its own
             connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "brainops"},
         )
+        self._in_use = 0
+        self._most_in_use = 0
+        self._counted_since = monotonic()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[AsyncConnection]:
@@ -91,7 +102,7 @@ class Database:
 
     async def _sent(self, statement: TextClause, values: Mapping[str, object]) -> bool:
         """Send one whole transaction. False: the connection was lost on the way."""
-        connection = await self._engine.connect()
+        connection = await self._take()
         try:
             driver: object = (await connection.get_raw_connection()).driver_connection
             if not isinstance(driver, psycopg.AsyncConnection):
@@ -116,6 +127,21 @@ class Database:
         except (UnavailableError, TimeoutError):
             return False
 
+    async def close_spare(self) -> None:
+        """Where more connections are open than were needed lately, close all; the next use opens what it needs.
+
+        Every use looks after it; who uses the database seldom calls this now and then.
+
+        Only while none is in use: one that comes back to a pool that was replaced would not be closed.
+        """
+        if self._in_use or monotonic() - self._counted_since < SPARE_SECONDS:
+            return
+        needed, self._most_in_use, self._counted_since = self._most_in_use, 0, monotonic()
+        pool = self._engine.pool
+        if isinstance(pool, QueuePool) and pool.checkedin() > needed:
+            self._engine.sync_engine.dispose(close=False)  # without a pause: nobody can take one of the old ones
+            await greenlet_spawn(pool.dispose)
+
     async def close(self) -> None:
         """Close the pooled connections. The database may be used again afterwards."""
         await self._engine.dispose()
@@ -131,7 +157,7 @@ class Database:
             return await self._connect()
 
     async def _connect(self) -> AsyncConnection:
-        connection = await self._engine.connect()
+        connection = await self._take()
         try:
             await connection.exec_driver_sql(self._begin_as_tenant, execution_options={"no_parameters": True})
         except BaseException:
@@ -139,10 +165,25 @@ class Database:
             raise
         return connection
 
-    @staticmethod
-    async def _give_back(connection: AsyncConnection) -> None:
+    async def _take(self) -> AsyncConnection:
+        self._in_use += 1
+        self._most_in_use = max(self._most_in_use, self._in_use)
+        try:
+            return await self._engine.connect()
+        except BaseException:
+            self._in_use -= 1
+            raise
+
+    async def _give_back(self, connection: AsyncConnection) -> None:
         # Shielded: a cancelled activity must not leave a connection checked out for ever.
-        await asyncio.shield(asyncio.ensure_future(connection.close()))
+        await asyncio.shield(asyncio.ensure_future(self._returned(connection)))
+
+    async def _returned(self, connection: AsyncConnection) -> None:
+        try:
+            await connection.close()
+        finally:
+            self._in_use -= 1
+        await self.close_spare()
 
 
 @cache

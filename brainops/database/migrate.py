@@ -9,6 +9,7 @@ import psycopg
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
 from psycopg import sql
 from sqlalchemy import Connection, NullPool, create_engine, text
@@ -26,8 +27,10 @@ _LOCK = text("SELECT pg_advisory_xact_lock(hashtext('brainops'), hashtext('migra
 _CONNECT_TIMEOUT_SECONDS = 10
 
 
-def upgrade(owner_url: str, paths: StatePaths) -> str:
+def upgrade(owner_url: str, paths: StatePaths, revision: str = "head") -> str:
     """Create or upgrade everything in the database of `owner_url`; return the URL of the run-time login.
+
+    `revision`: the one to stop at (a backup is loaded into the tables that it was taken from); default: the newest.
 
     All of it is one transaction, and processes that do it at once wait for each other. The password of the run-time
     login is derived from the owner's; where the owner has none, it is kept in `paths.postgres`. Blocks; about a tenth of a second when there is
@@ -41,7 +44,7 @@ def upgrade(owner_url: str, paths: StatePaths) -> str:
         _claim_schema(connection)
         created = _ensure_role(connection, password)
         try:
-            command.upgrade(_alembic(connection), "head")
+            command.upgrade(_alembic(connection), revision)
         except CommandError as error:
             raise SetupError(
                 f"the database was migrated by a newer BrainOps than this one ({error}); install that version"
@@ -61,6 +64,16 @@ def _app_password(owner_url: str, paths: StatePaths) -> str:
     return kept_passwords(paths.postgres / "passwords.json", (APP_ROLE,))[APP_ROLE]
 
 
+def newest() -> str:
+    """The revision that this BrainOps migrates to."""
+    return str(_scripts().get_current_head())
+
+
+def knows(revision: str) -> bool:
+    """Whether this BrainOps has the migration `revision`; a database at another one is of a newer BrainOps."""
+    return any(script.revision == revision for script in _scripts().walk_revisions())
+
+
 def current(url: str) -> str | None:
     """The revision that the database stands at; None before the first migration. Raises UnavailableError."""
     with _owner_connection(url) as connection:
@@ -69,13 +82,22 @@ def current(url: str) -> str | None:
 
 
 def _alembic(connection: Connection) -> Config:
+    config = _migrations()
+    config.attributes["connection"] = connection
+    return config
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_migrations())
+
+
+def _migrations() -> Config:
     found = importlib.util.find_spec("migrations")
     if found is None or found.origin is None:
         raise SetupError("BrainOps' migrations are missing from this installation; install the brainops package again")
     config = Config()
     config.set_main_option("script_location", str(Path(found.origin).parent).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
     return config
 
 

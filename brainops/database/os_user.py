@@ -8,9 +8,13 @@ import subprocess
 import time
 from pathlib import Path
 
+import psutil
+
 from brainops.errors import SetupError
 
 OS_USER = "brainops"
+MADE_BY_US = "made by BrainOps"
+"""Comment of an account that we created: no other is ever removed."""
 
 _TRIES = 20
 _PAUSE_SECONDS = 0.25
@@ -49,13 +53,39 @@ def may_enter(folder: Path, user: pwd.struct_passwd) -> bool:
     return bool(facts.st_mode & stat.S_IXOTH)
 
 
+def remove_account(name: str = OS_USER) -> str:
+    """Remove the account if we created it and no process runs as it. Returns why it is kept, or nothing."""
+    try:
+        account = pwd.getpwnam(name)
+    except KeyError:
+        return "there is none"
+    if account.pw_gecos != MADE_BY_US:
+        return "BrainOps did not create it"
+    running = [process.pid for process in psutil.process_iter() if account.pw_uid in _users(process)]
+    if running:
+        return f"process {running[0]} runs as it"
+    for tool in ("userdel", "deluser"):
+        if program := shutil.which(tool):
+            return _run([program, name])
+    return "this machine has neither userdel nor deluser"
+
+
+def _users(process: psutil.Process) -> tuple[int, ...]:
+    try:
+        return tuple(process.uids())
+    except psutil.Error:
+        return ()
+
+
 def _create() -> str:
     """Try to create the user. Returns why it failed, or nothing."""
     if useradd := shutil.which("useradd"):
         command = [useradd, "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]
-        return _run([*command, "--shell", "/usr/sbin/nologin", OS_USER])
+        return _run([*command, "--shell", "/usr/sbin/nologin", "--comment", MADE_BY_US, OS_USER])
     if busybox_adduser := shutil.which("adduser"):
-        return _run([busybox_adduser, "-S", "-D", "-H", "-h", "/nonexistent", "-s", "/sbin/nologin", OS_USER])
+        return _run(
+            [busybox_adduser, "-S", "-D", "-H", "-h", "/nonexistent", "-g", MADE_BY_US, "-s", "/sbin/nologin", OS_USER]
+        )
     return add_directly(Path("/etc"))
 
 
@@ -75,7 +105,7 @@ def add_directly(etc: Path) -> str:
         with group.open("a") as groups:
             groups.write(f"{OS_USER}:x:{free}:\n")
         with passwd.open("a") as accounts:
-            accounts.write(f"{OS_USER}:x:{free}:{free}::/nonexistent:/usr/sbin/nologin\n")
+            accounts.write(f"{OS_USER}:x:{free}:{free}:{MADE_BY_US}:/nonexistent:/usr/sbin/nologin\n")
     except OSError as error:
         return str(error)
     return ""

@@ -14,7 +14,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from brainops.checks.probe import Prober
-from brainops.config.environment import expand_environment, secret_values
+from brainops.config.environment import declared_environment, expand_environment, secret_values
 from brainops.config.models import Service
 from brainops.contracts.check import CheckKind, ProbeResult, Reason
 from brainops.contracts.incident import (
@@ -23,32 +23,40 @@ from brainops.contracts.incident import (
     FileFacts,
     FolderFacts,
     LogFacts,
+    NeighbourFacts,
     PortFacts,
 )
 from brainops.contracts.service import ServiceState, ServiceStatus
 from brainops.errors import ConfigError, NotFoundError
 from brainops.incidents.folders import folder_bytes
 from brainops.incidents.fresh_look import FreshLook
+from brainops.incidents.neighbours import OF_INTEREST, neighbours
 from brainops.incidents.ports import PortInspector, needed_ports
+from brainops.incidents.reclaimable import reclaimable
+from brainops.incidents.sessions import session_facts
 from brainops.incidents.signature import QUICK_EXIT_SECONDS, sent_from_outside
 from brainops.incidents.summary import summarise
-from brainops.incidents.templates import error_line, template
+from brainops.services.host import HostServices
 from brainops.services.known_good import KnownGoodFiles
-from brainops.services.process import ProcessAdapter
 from brainops.services.records import Start
 from brainops.storage.objects import ObjectStore
 from brainops.telemetry.redaction import clean
+from brainops.telemetry.templates import error_line, template
 
 __all__ = ["CAPTURE_SECONDS", "LOG_BYTES", "EvidenceCollector", "summarise"]
 
 LOG_BYTES = 64 * 1024
 CAPTURE_SECONDS = 2.0
+"""For the service's own state, and then for all the other parts together."""
+
 _PROBE_LIMIT = timedelta(seconds=1)
 _PROBE_LIMIT_AFTER_CRASH = timedelta(milliseconds=20)
 _DISK_SECONDS = 0.5
 _RECENT = timedelta(minutes=1)
 _LINES_OF_NOW = 30
 """In the log of a process that runs, only the last lines belong to what is wrong now."""
+
+_ENDED = frozenset({ServiceStatus.EXITED, ServiceStatus.RESTARTING, ServiceStatus.NEVER_STARTED})
 
 _TERMINATED_CODES = frozenset({130, 137, 143})
 """Exit codes of programs that pass on that SIGINT, SIGKILL or SIGTERM ended them."""
@@ -65,23 +73,23 @@ class EvidenceCollector:
 
     def __init__(
         self,
-        adapter: ProcessAdapter,
+        host: HostServices,
         known_good: KnownGoodFiles,
         objects: ObjectStore,
         prober: Prober,
         services: Mapping[str, Service],
         directory: Path,
     ) -> None:
-        self._adapter = adapter
+        self._host = host
         self._known_good = known_good
         self._objects = objects
-        self._look_at = FreshLook(prober, adapter, services)
+        self._look_at = FreshLook(prober, services)
         self._services = services
         self._directory = directory
-        self._ports = PortInspector(adapter, services)
+        self._ports = PortInspector(host, services)
 
     async def capture(self, service_name: str, check_name: str, reason: Reason, detail: str, plan_id: UUID) -> Evidence:
-        """Everything about the fault of a service that `check_name` reported. Takes at most about two seconds.
+        """Everything about the fault of a service that `check_name` reported. Takes at most about four seconds.
 
         Raises NotFoundError for a service that is not configured.
         """
@@ -89,18 +97,28 @@ class EvidenceCollector:
         if service is None:
             raise NotFoundError(f"there is no service {service_name} in the configuration; it may have been removed")
         captured_at = datetime.now(UTC)
-        state = await self._adapter.state(service_name, service)
-        ended = state.status in (ServiceStatus.EXITED, ServiceStatus.NEVER_STARTED)
+        unseen = ServiceState(
+            service=service_name,
+            status=ServiceStatus.UNSEEN,
+            detail="nobody told in time how it is; is its manager stuck?",
+        )
+        state = await _part("state", self._host.state(service_name, service), unseen)
+        ended = state.status in _ENDED
         limit = _PROBE_LIMIT_AFTER_CRASH if ended else _PROBE_LIMIT
         async with asyncio.TaskGroup() as parts:
             probes = parts.create_task(_part("probes", self._probes(service_name, service, ended=ended), {}))
             dependencies = parts.create_task(_part("dependencies", self._dependencies(service, limit), ()))
-            ports = parts.create_task(_part("ports", asyncio.to_thread(self._port_facts, service_name, service), ()))
+            ports = parts.create_task(_part("ports", self._port_facts(service_name, service), ()))
             files = parts.create_task(_part("files", self._file_facts(service_name, service), ()))
             folders = parts.create_task(_part("folders", asyncio.to_thread(self._folder_facts, service), ()))
             written = self._log_facts(service_name, service, state, plan_id, captured_at)
             log = parts.create_task(_part("log", written, LogFacts()))
-            failed = parts.create_task(_part("starts", asyncio.to_thread(self._failed_starts, service_name), 0))
+            container = parts.create_task(_part("container", self._host.container(service_name, service), None))
+            unit = parts.create_task(_part("unit", self._host.unit(service_name, service), None))
+            room = parts.create_task(_part("reclaimable", reclaimable(service, self._directory), ()))
+            near = parts.create_task(_part("neighbours", self._neighbours(service_name, reason, ended=ended), ()))
+            failed = parts.create_task(_part("starts", self._failed_starts(service_name, service), 0))
+            sessions = parts.create_task(_part("sessions", session_facts(service), ()))
         return Evidence(
             service=service_name,
             check=check_name,
@@ -118,6 +136,11 @@ class EvidenceCollector:
             ports=ports.result(),
             dependencies=dependencies.result(),
             log=log.result(),
+            container=container.result(),
+            unit=unit.result(),
+            sessions=sessions.result(),
+            reclaimable=room.result(),
+            neighbours=near.result(),
         )
 
     async def _probes(self, name: str, service: Service, *, ended: bool) -> dict[str, Reason]:
@@ -156,8 +179,14 @@ class EvidenceCollector:
     async def _look(self, name: str, check: str, limit: timedelta) -> ProbeResult | None:
         return await _part(f"{name}/{check}", self._look_at.at(name, check, limit), None)
 
-    def _port_facts(self, name: str, service: Service) -> tuple[PortFacts, ...]:
-        return tuple(self._ports.facts(name, service, port) for port in needed_ports(service))
+    async def _neighbours(self, name: str, reason: Reason, *, ended: bool) -> tuple[NeighbourFacts, ...]:
+        """Of a crash they are not the cause, and it waits for nothing slow."""
+        if ended or reason not in OF_INTEREST:
+            return ()
+        return await neighbours(name, self._services, self._host)
+
+    async def _port_facts(self, name: str, service: Service) -> tuple[PortFacts, ...]:
+        return tuple([await self._ports.facts(name, service, port) for port in needed_ports(service)])
 
     async def _file_facts(self, name: str, service: Service) -> tuple[FileFacts, ...]:
         return tuple(await self._known_good.compare(name, service)) if service.files else ()
@@ -175,8 +204,8 @@ class EvidenceCollector:
     async def _log_facts(
         self, name: str, service: Service, state: ServiceState, plan_id: UUID, captured_at: datetime
     ) -> LogFacts:
-        text = await asyncio.to_thread(self._log_text, name, service)
-        ended = state.status is ServiceStatus.EXITED
+        text = await self._log_text(name, service)
+        ended = state.status in _ENDED
         # the last words of a process that was killed say nothing of its end
         last_words = ended and not sent_from_outside(state.exit)
         line = error_line(text, exited=last_words, reach=None if ended else _LINES_OF_NOW)
@@ -188,26 +217,27 @@ class EvidenceCollector:
         await self._objects.put(key, text.encode())
         return key
 
-    def _log_text(self, name: str, service: Service) -> str:
+    async def _log_text(self, name: str, service: Service) -> str:
         """What the service has written since its start: redacted, printable."""
-        raw = self._adapter.tail(name, LOG_BYTES)
-        return clean(raw, LOG_BYTES, secret_values(_environment(service)))
+        raw = await self._host.tail(name, service, LOG_BYTES)
+        return await asyncio.to_thread(clean, raw, LOG_BYTES, secret_values(_environment(service)))
 
-    def _failed_starts(self, name: str) -> int:
-        return sum(_failed(start) for start in self._adapter.starts(name, _RECENT))
+    async def _failed_starts(self, name: str, service: Service) -> int:
+        return sum(_failed(start) for start in await self._host.starts(name, service, _RECENT))
 
 
 def _environment(service: Service) -> dict[str, str]:
     try:
         return expand_environment(service, os.environ)
     except ConfigError:  # a variable is gone; what is written in the file is known all the same
-        return service.run.environment
+        return declared_environment(service)
 
 
 def _lifetime(state: ServiceState) -> float | None:
-    if state.process is None or state.exit is None:
+    started = state.process or state.run
+    if started is None or state.exit is None:
         return None
-    return max(0.0, (state.exit.ended_at - state.process.started_at).total_seconds())
+    return max(0.0, (state.exit.ended_at - started.started_at).total_seconds())
 
 
 def _failed(start: Start) -> bool:

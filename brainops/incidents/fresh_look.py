@@ -3,21 +3,18 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
+from brainops.checks.base import Subject
 from brainops.checks.probe import Prober
 from brainops.config.models import LOCAL_HOST, Service
 from brainops.contracts.check import ProbeResult, Reason
 from brainops.errors import NotFoundError
-from brainops.services.process import ProcessAdapter
 
 
 class FreshLook:
     """Looks at checks of `services` from `host`."""
 
-    def __init__(
-        self, prober: Prober, adapter: ProcessAdapter, services: Mapping[str, Service], host: str = LOCAL_HOST
-    ) -> None:
+    def __init__(self, prober: Prober, services: Mapping[str, Service], host: str = LOCAL_HOST) -> None:
         self._prober = prober
-        self._adapter = adapter
         self._services = services
         self._host = host
 
@@ -34,6 +31,6 @@ class FreshLook:
         cut = within is not None and within < check.timeout and check.kind != "process"
         if cut:
             check = check.model_copy(update={"timeout": within})
-        adapter = self._adapter if service.host == self._host else None
-        result = await self._prober.probe(service_name, check, service, adapter)
+        subject = Subject(service_name, check_name, service, here=service.host == self._host)
+        result = await self._prober.look(subject, check)
         return None if cut and result.reason is Reason.TIMEOUT else result

@@ -5,14 +5,16 @@ if the service's configuration names its command line. Everything else belongs t
 leaves it alone.
 """
 
+import asyncio
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
-from brainops.config.models import HttpCheck, Service, TcpCheck
+from brainops.config.checks import HttpCheck, TcpCheck
+from brainops.config.models import Service
 from brainops.contracts.incident import PortFacts
 from brainops.services import procfs
-from brainops.services.process import ProcessAdapter
+from brainops.services.host import HostServices
 from brainops.services.procfs import Listener
 from brainops.telemetry.redaction import clean
 
@@ -47,16 +49,16 @@ def _is_loopback(host: str) -> bool:
 class PortInspector:
     """Looks at the holders of ports on this host. `services`: all that are configured."""
 
-    def __init__(self, adapter: ProcessAdapter, services: Mapping[str, Service]) -> None:
-        self._adapter = adapter
+    def __init__(self, host: HostServices, services: Mapping[str, Service]) -> None:
+        self._host = host
         self._services = services
 
-    def facts(self, name: str, service: Service, port: int) -> PortFacts:
+    async def facts(self, name: str, service: Service, port: int) -> PortFacts:
         """Who holds `port`. Where several processes share the socket, the one that is not the service's is named."""
-        holders = procfs.listeners(port)
+        holders = await asyncio.to_thread(procfs.listeners, port)
         if not holders:
             return PortFacts(port=port)
-        strangers = [holder for holder in holders if not self.belongs_to(name, holder)]
+        strangers = [holder for holder in holders if not await self._host.owns(name, service, holder)]
         holder = strangers[0] if strangers else holders[0]
         return PortFacts(
             port=port,
@@ -64,34 +66,15 @@ class PortInspector:
             holder_start_ticks=holder.start_ticks,
             holder_command=clean(holder.command)[:500],
             holder_is_service=not strangers,
-            may_be_ended=bool(strangers) and self.may_be_ended(name, service, holder),
+            may_be_ended=bool(strangers) and await self.may_be_ended(name, service, holder),
         )
 
-    def belongs_to(self, name: str, holder: Listener) -> bool:
-        """Whether the holder is part of what runs as the service `name` now."""
-        run = self._adapter.running(name)
-        if run is None:
-            return False
-        if holder.pid == run.pid or (holder.service, holder.effect_key) == (name, run.effect_key):
-            return True
-        # a process can overwrite its environment; its session and its parents stay
-        process = procfs.find(holder.pid, holder.start_ticks)
-        while process is not None and process.pid > 1:
-            if run.pid in (process.session, process.parent):
-                return True
-            process = procfs.stat(process.parent)
-        return False
-
-    def may_be_ended(self, name: str, service: Service, holder: Listener) -> bool:
+    async def may_be_ended(self, name: str, service: Service, holder: Listener) -> bool:
         """Whether the holder is a stray of ours, or named by the service's `may_end`."""
-        if any(self.belongs_to(other, holder) for other in self._services):
-            return False
+        for other, declared in self._services.items():
+            if await self._host.owns(other, declared, holder):
+                return False
         if any(fnmatchcase(holder.command, pattern) for pattern in service.may_end):
             return True
-        return self._was_started_here(name, holder)
-
-    def _was_started_here(self, name: str, holder: Listener) -> bool:
-        """Whether this very BrainOps started it: another one on the machine marks its processes in the same way."""
-        if holder.service not in {name, *self._services}:
-            return False
-        return holder.effect_key in self._adapter.files(holder.service).effect_keys()
+        known = holder.service in {name, *self._services}
+        return known and self._host.processes.was_started_here(holder)

@@ -17,6 +17,7 @@ from brainops.effects.ledger import EffectLedger
 from brainops.errors import BadInputError, NotFoundError
 from brainops.incidents.approvals import ApprovalStore
 from brainops.incidents.rows import (
+    AlertRow,
     AttemptRow,
     FinishedPlan,
     IncidentDetail,
@@ -25,9 +26,10 @@ from brainops.incidents.rows import (
     read_check_state,
     read_incident,
 )
-from brainops.incidents.tables import incident_events, incidents, remediations
+from brainops.incidents.tables import incident_alerts, incident_events, incidents, remediations
 
 _SHORTEST_PREFIX = 4
+_MOST_ALERTS = 1000
 _PREFIX = re.compile(r"[0-9a-f]{4,32}")
 _UNNOTICED_AFTER = sql("interval '2 seconds'")
 
@@ -39,6 +41,14 @@ _ROWS: Select[*tuple[Any, ...]] = select(
         "absorbed_into"
     ),
 ).select_from(incidents.outerjoin(_root, _root.c.plan_id == incidents.c.root_plan))
+_ALERT = (
+    incident_alerts.c.service,
+    incident_alerts.c.check_name.label("check"),
+    incident_alerts.c.reason,
+    incident_alerts.c.detail,
+    incident_alerts.c.since,
+    incident_alerts.c.resolved_at,
+)
 
 
 class IncidentReader:
@@ -88,6 +98,13 @@ class IncidentReader:
                 connection,
                 select(remediations).where(remediations.c.plan_id == plan_id).order_by(remediations.c.first_step),
             )
+            alerts = await _mappings(
+                connection,
+                select(*_ALERT)
+                .where(incident_alerts.c.plan_id == plan_id)
+                .order_by(incident_alerts.c.resolved_at.is_not(None), *_ALERT[:2], incident_alerts.c.seq)
+                .limit(_MOST_ALERTS),
+            )
         related = [read_incident(row) for row in rows]
         return IncidentDetail(
             row=next(row for row in related if row.plan_id == plan_id),
@@ -98,6 +115,7 @@ class IncidentReader:
             effects=tuple(await EffectLedger(self._database).list(plan_id)),
             approvals=tuple(await ApprovalStore(self._database).plan_approvals(plan_id)),
             absorbed=tuple(row for row in related if row.plan_id != plan_id),
+            alerts=tuple(AlertRow.model_validate(dict(row)) for row in alerts),
         )
 
     async def evidence(self, plan_id: UUID) -> Evidence:
@@ -113,12 +131,18 @@ class IncidentReader:
         return bool((await self._database.read(query))[0]["wanted"])
 
     async def uncovered(self, host: str) -> list[CheckState]:
-        """Failing checks of `host` on which nobody works: no open incident of the service, or that lists it."""
+        """Failing checks of `host` on which nobody works: no open incident of the service, or that it is part of."""
         covering = exists().where(
             incidents.c.closed_at.is_(None),
             or_(
                 incidents.c.service == check_states.c.service,
                 incidents.c.dependents.op("?")(check_states.c.service),
+                exists().where(
+                    incident_alerts.c.plan_id == incidents.c.plan_id,
+                    incident_alerts.c.service == check_states.c.service,
+                    incident_alerts.c.check_name == check_states.c.check_name,
+                    incident_alerts.c.seq == check_states.c.seq,
+                ),
             ),
         )
         query = select(check_states).where(check_states.c.host == host, check_states.c.status == "failing", ~covering)

@@ -66,6 +66,18 @@ class AttemptRow(Contract):
     created_at: datetime
 
 
+class AlertRow(Contract):
+    """A failing check that is part of an incident and has none of its own."""
+
+    service: str
+    check: str
+    reason: str
+    detail: str
+    since: datetime
+    resolved_at: datetime | None
+    """When it no longer failed; None while it does."""
+
+
 class IncidentDetail(Contract):
     """An incident with everything that was seen, asked and done."""
 
@@ -78,6 +90,8 @@ class IncidentDetail(Contract):
     approvals: tuple[Approval, ...]
     absorbed: tuple[IncidentRow, ...]
     """Incidents that became part of this one."""
+    alerts: tuple[AlertRow, ...]
+    """Failing checks that became part of it, unresolved ones first; of a storm the first thousand."""
 
 
 class FinishedPlan(NamedTuple):

@@ -8,11 +8,12 @@ place (service, port, pid, path) enters, so that what helped one service is know
 
 import hashlib
 import signal
+from collections.abc import Sequence
 
 from brainops.contracts.check import CheckKind, Reason
 from brainops.contracts.incident import Evidence, FaultKind, FileCondition, Signature
 from brainops.contracts.service import ExitRecord, ServiceStatus
-from brainops.incidents.templates import is_error_like
+from brainops.telemetry.templates import is_error_like
 
 QUICK_EXIT_SECONDS = 5.0
 """A process that ends sooner after its start than this has not come up."""
@@ -20,15 +21,42 @@ QUICK_EXIT_SECONDS = 5.0
 LOOP_STARTS = 2
 """Starts within the last minute that did not come up, from which a crash is a loop."""
 
+_ENDED = (ServiceStatus.EXITED, ServiceStatus.RESTARTING, ServiceStatus.NEVER_STARTED)
+
 _SENT_BY_OTHERS = frozenset({signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 """Signals that somebody sends: what the log says last has nothing to do with them."""
 
 _BY_SEVERITY: tuple[tuple[FaultKind, tuple[Reason, ...]], ...] = (
     (FaultKind.HANG, (Reason.TIMEOUT,)),
-    (FaultKind.UNREACHABLE, (Reason.REFUSED, Reason.RESET, Reason.PROTOCOL)),
-    (FaultKind.ERRORS, (Reason.STATUS, Reason.BODY, Reason.ERROR)),
+    (FaultKind.EXPIRY, (Reason.CERTIFICATE,)),
+    (FaultKind.UNREACHABLE, (Reason.REFUSED, Reason.RESET, Reason.PROTOCOL, Reason.DNS)),
+    (FaultKind.FULL, (Reason.DISK, Reason.INODES)),
+    (FaultKind.DATABASE, (Reason.CONNECTIONS, Reason.OLD_TRANSACTION, Reason.LAG, Reason.QUERY)),
+    (FaultKind.OVERUSE, (Reason.FILES, Reason.THREADS, Reason.CHILDREN, Reason.CPU)),
+    (
+        FaultKind.ERRORS,
+        (
+            Reason.STATUS,
+            Reason.BODY,
+            Reason.HEADER,
+            Reason.REDIRECT,
+            Reason.HEALTH,
+            Reason.EXIT_CODE,
+            Reason.OUTPUT,
+            Reason.ERROR,
+            Reason.CONDITION,
+        ),
+    ),
+    (FaultKind.OVERLOADED, (Reason.LOAD, Reason.SWAP, Reason.CLOCK)),
     (FaultKind.SLOW, (Reason.SLOW,)),
+    (FaultKind.SILENT, (Reason.MISSED,)),
+    (FaultKind.LOGGED, (Reason.LOG_RATE, Reason.NEW_LINES)),
+    (FaultKind.FLAPPING, (Reason.FLAPPING,)),
 )
+"""The first that has one of the reasons; a reason of the machine itself (memory, processor) is told by its check."""
+
+_OF_MACHINE = {Reason.MEMORY: FaultKind.FULL, Reason.CPU: FaultKind.OVERLOADED}
+"""What these reasons mean where a check of the machine gives them, rather than one of the process."""
 
 _DESCRIPTIONS = {
     FaultKind.CRASH: "the process ended",
@@ -38,21 +66,32 @@ _DESCRIPTIONS = {
     FaultKind.ERRORS: "the process answers with errors",
     FaultKind.SLOW: "the process answers too slowly",
     FaultKind.OVER_MEMORY: "the process uses more memory than it may",
+    FaultKind.OVERUSE: "the process uses more than it may",
+    FaultKind.EXPIRY: "a certificate is not valid, or not for long",
+    FaultKind.FULL: "the machine has no room left",
+    FaultKind.OVERLOADED: "the machine has more to do than it can",
+    FaultKind.DATABASE: "the database is not well",
+    FaultKind.LOGGED: "the log says that something is wrong",
+    FaultKind.SILENT: "nothing was heard in time",
+    FaultKind.FLAPPING: "it passes and fails in turn",
 }
 
 
 def classify(evidence: Evidence) -> FaultKind:
     """What is wrong. The state of the process comes before the reason of whichever probe was first."""
-    if evidence.state.status in (ServiceStatus.EXITED, ServiceStatus.NEVER_STARTED):
+    if evidence.state.status in _ENDED:
         return FaultKind.CRASH_LOOP if is_looping(evidence) else FaultKind.CRASH
     if evidence.state.status is ServiceStatus.STOPPED:
         return FaultKind.HANG
     reasons = failing_reasons(evidence)
-    if Reason.MEMORY in reasons or _is_over_memory(evidence):
+    of_machine = _machine_reason(evidence, reasons)
+    if (Reason.MEMORY in reasons and of_machine is not Reason.MEMORY) or _is_over_memory(evidence):
         return FaultKind.OVER_MEMORY
     for kind, belonging in _BY_SEVERITY:
-        if reasons.intersection(belonging):
+        if (reasons - {of_machine}).intersection(belonging):
             return kind
+    if of_machine is not None:
+        return _OF_MACHINE[of_machine]
     # its exit was seen, and it runs by now: somebody has started it
     return FaultKind.CRASH
 
@@ -96,13 +135,31 @@ def sign(evidence: Evidence) -> Signature:
     facts = _broken_facts(evidence)
     ending = _ending(evidence) if kind in (FaultKind.CRASH, FaultKind.CRASH_LOOP) else ""
     template = _stable_template(evidence, kind)
-    digest = hashlib.sha256("\n".join((ending, template, *facts)).encode()).hexdigest()[:8]
-    family = FaultKind.CRASH if kind is FaultKind.CRASH_LOOP else kind
     return Signature(
-        key=f"{family.value}/{check}/{reason}/{digest}",
+        key=signature_key(kind, check, reason, ending, template, facts),
         kind=kind,
         description=_describe(evidence, kind, ending, template, facts)[:500],
+        ending=ending,
+        template=template[:500],
+        facts=facts,
     )
+
+
+def signature_key(
+    kind: FaultKind, check: str, reason: str, ending: str = "", template: str = "", facts: Sequence[str] = ()
+) -> str:
+    """`kind/check/reason/hash`, from the parts that `sign` finds in evidence."""
+    digest = hashlib.sha256("\n".join((ending, template, *facts)).encode()).hexdigest()[:8]
+    family = FaultKind.CRASH if kind is FaultKind.CRASH_LOOP else kind
+    return f"{family.value}/{check}/{reason}/{digest}"
+
+
+def _machine_reason(evidence: Evidence, reasons: frozenset[Reason]) -> Reason | None:
+    """Memory or processor, where a check of the machine says so and no check of the process does."""
+    for reason in _OF_MACHINE:
+        if reason in reasons and _failing_check_kind(evidence, reason) == CheckKind.HOST.value:
+            return reason
+    return None
 
 
 def _is_over_memory(evidence: Evidence) -> bool:
@@ -119,6 +176,9 @@ def _check_and_reason(evidence: Evidence, kind: FaultKind) -> tuple[str, str]:
     if evidence.state.status is ServiceStatus.STOPPED:
         return CheckKind.PROCESS.value, ServiceStatus.STOPPED.value
     reasons = failing_reasons(evidence)
+    of_machine = _machine_reason(evidence, reasons)
+    if of_machine is not None and kind is _OF_MACHINE[of_machine]:
+        return CheckKind.HOST.value, of_machine.value
     reason = next(reason for of, several in _BY_SEVERITY if of is kind for reason in several if reason in reasons)
     return _failing_check_kind(evidence, reason), reason.value
 
@@ -132,6 +192,8 @@ def _failing_check_kind(evidence: Evidence, reason: Reason) -> str:
 
 def _ending(evidence: Evidence) -> str:
     """How the process ended: `signal 9`, `exit 1`."""
+    if evidence.state.memory_killed:
+        return "its memory limit was reached"
     ended = evidence.state.exit
     if ended is None:
         return ""

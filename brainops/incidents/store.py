@@ -31,9 +31,17 @@ from brainops.incidents.approvals import ApprovalStore, write_approval
 from brainops.incidents.reading import IncidentReader
 from brainops.incidents.root_store import decide_root
 from brainops.incidents.roots import Dependencies
-from brainops.incidents.rows import AttemptRow, FinishedPlan, IncidentDetail, IncidentRow, TimelineEntry, read_approval
+from brainops.incidents.rows import (
+    AlertRow,
+    AttemptRow,
+    FinishedPlan,
+    IncidentDetail,
+    IncidentRow,
+    TimelineEntry,
+    read_approval,
+)
 
-__all__ = ["AttemptRow", "FinishedPlan", "IncidentDetail", "IncidentRow", "IncidentStore", "TimelineEntry"]
+__all__ = ["AlertRow", "AttemptRow", "FinishedPlan", "IncidentDetail", "IncidentRow", "IncidentStore", "TimelineEntry"]
 
 # An older open row of the same workflow id belongs to a plan that no longer runs, since Temporal runs one plan of an
 # id at a time: the new plan takes its place.

@@ -1,23 +1,34 @@
 """What of the evidence the plan and a person need first."""
 
+from collections.abc import Sequence
+
 from brainops.config.quantities import format_size
 from brainops.contracts.check import Reason
-from brainops.contracts.incident import Evidence, EvidenceSummary, FileCondition
+from brainops.contracts.incident import Evidence, EvidenceSummary, FileCondition, Signature
 from brainops.contracts.service import ServiceStatus
 from brainops.incidents.signature import sign
+from brainops.memory.runbooks import Runbook
 
 _BROKEN = (FileCondition.CHANGED, FileCondition.MISSING, FileCondition.UNREADABLE)
 
 
-def summarise(evidence: Evidence) -> EvidenceSummary:
-    """The summary of captured evidence. Pure."""
+def summarise(evidence: Evidence, runbooks: Sequence[Runbook] = ()) -> EvidenceSummary:
+    """The summary of captured evidence. `runbooks`: of which those that are for it are named. Pure."""
+    signature = sign(evidence)
     return EvidenceSummary(
-        signature=sign(evidence),
+        signature=signature,
         headline=_headline(evidence),
         failing_dependencies=tuple(fact.service for fact in evidence.dependencies if not fact.passing),
         still_failing=_still_failing(evidence),
         obstacles=_obstacles(evidence),
+        runbooks=tuple(runbook.path[:500] for runbook in matching(runbooks, evidence, signature)),
     )
+
+
+def matching(runbooks: Sequence[Runbook], evidence: Evidence, signature: Signature) -> list[Runbook]:
+    """The runbooks that are for this fault, in their order. Pure."""
+    line = evidence.log.error_line
+    return [runbook for runbook in runbooks if runbook.is_for(evidence.service, signature, line)]
 
 
 def _obstacles(evidence: Evidence) -> tuple[str, ...]:
@@ -33,7 +44,7 @@ def _obstacles(evidence: Evidence) -> tuple[str, ...]:
 
 def _still_failing(evidence: Evidence) -> bool:
     """Whether the incident's check fails on a fresh look; True also where that look gave no answer in its time."""
-    if evidence.state.status is not ServiceStatus.RUNNING:
+    if evidence.state.status not in (ServiceStatus.RUNNING, ServiceStatus.UNSEEN):
         return True
     return evidence.probes.get(evidence.check) is not Reason.NONE
 
@@ -50,11 +61,18 @@ def _symptom(evidence: Evidence) -> str:
             return "was never started"
         case ServiceStatus.EXITED:
             again = f" ({evidence.failed_starts} failed starts in a minute)" if evidence.failed_starts > 1 else ""
-            return f"{evidence.state.detail or 'ended'}{again}{said}"
+            return f"{_ending(evidence)}{again}{said}"
         case ServiceStatus.STOPPED:
             return "is suspended"
-        case ServiceStatus.RUNNING:
+        case ServiceStatus.RESTARTING:
+            return f"{_ending(evidence)} and is being restarted by its own supervisor{said}"
+        case ServiceStatus.RUNNING | ServiceStatus.UNSEEN:
             return f"fails {evidence.check}: {evidence.detail or evidence.reason.value}{said}"
+
+
+def _ending(evidence: Evidence) -> str:
+    """How it ended, as the rest of a sentence that begins with its name."""
+    return (evidence.state.detail or "ended").removeprefix("it ")
 
 
 def _findings(evidence: Evidence) -> list[str]:

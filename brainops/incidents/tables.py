@@ -74,6 +74,26 @@ incident_events = Table(
     Index(None, "tenant_id", "plan_id", "id"),
 )
 
+incident_alerts = Table(
+    "incident_alerts",
+    metadata,
+    tenant_id(),
+    Column("service", Text, primary_key=True),
+    Column("check_name", Text, primary_key=True),
+    Column("seq", BigInteger, primary_key=True),
+    Column("plan_id", Uuid, nullable=False),
+    Column("host", Text, nullable=False),
+    words("reason"),
+    words("detail"),
+    instant("since"),
+    instant("resolved_at", nullable=True),
+    ForeignKeyConstraint(["tenant_id", "plan_id"], [incidents.c.tenant_id, incidents.c.plan_id]),
+    Index(None, "tenant_id", "plan_id"),
+    Index("incident_alerts_unresolved_idx", "tenant_id", "host", postgresql_where=text("resolved_at IS NULL")),
+)
+"""Failures of checks that are part of an incident and have none of their own. `seq`: the change of the check that was
+the failure."""
+
 remediations = Table(
     "remediations",
     metadata,

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 from brainops.checks.probe import Prober
-from brainops.config.models import HttpCheck, Service, TcpCheck
+from brainops.config.checks import HttpCheck, TcpCheck
+from brainops.config.models import Service
 from brainops.contracts.check import ProbeResult, Reason
 from brainops.contracts.incident import Evidence, FaultKind, Verification
 from brainops.contracts.service import ServiceStatus
@@ -17,9 +18,9 @@ from brainops.errors import NotFoundError
 from brainops.incidents.beating import Beat, beating
 from brainops.incidents.fresh_look import FreshLook
 from brainops.incidents.signature import classify
-from brainops.incidents.templates import error_line
-from brainops.services.process import ProcessAdapter
+from brainops.services.host import HostServices
 from brainops.telemetry.redaction import clean
+from brainops.telemetry.templates import error_line
 
 FIRST_DELAY_SECONDS = 0.015
 _GROWTH = 1.4
@@ -36,9 +37,9 @@ _LOG_BYTES = 16 * 1024
 class Verifier:
     """Verifies on one host. `services`: all that are configured."""
 
-    def __init__(self, prober: Prober, adapter: ProcessAdapter, services: Mapping[str, Service]) -> None:
-        self._look_at = FreshLook(prober, adapter, services)
-        self._adapter = adapter
+    def __init__(self, prober: Prober, host: HostServices, services: Mapping[str, Service]) -> None:
+        self._look_at = FreshLook(prober, services)
+        self._host = host
         self._services = services
 
     async def verify(
@@ -80,14 +81,14 @@ class Verifier:
         """One probe. None: no answer in time."""
         return await self._look_at.at(name, check, within)
 
-    async def ended(self, name: str) -> None:
+    async def ended(self, name: str, service: Service) -> None:
         """Wait until the service has no process."""
-        await self._adapter.exited(name)
+        await self._host.ended(name, service)
 
     async def last_words(self, name: str, service: Service) -> str:
         """How the process ended, and the last error of its log."""
-        state = await self._adapter.state(name, service, memory=False)
-        raw = await asyncio.to_thread(self._adapter.tail, name, _LOG_BYTES)
+        state = await self._host.state(name, service, memory=False)
+        raw = await self._host.tail(name, service, _LOG_BYTES)
         line = error_line(clean(raw, _LOG_BYTES), exited=True)
         how = state.detail or ("it was never started" if state.status is ServiceStatus.NEVER_STARTED else "it ended")
         return f"{how}{': ' if line else ''}{line}"
@@ -146,7 +147,7 @@ class _Watch:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._service.recover_within.total_seconds()
         longest_delay = min(check.interval.total_seconds() for check in self._checks.values())
-        exited = asyncio.ensure_future(self._verifier.ended(self._name))
+        exited = asyncio.ensure_future(self._verifier.ended(self._name, self._service))
         passing_since: float | None = None
         delay, rounds = FIRST_DELAY_SECONDS, 0
         try:

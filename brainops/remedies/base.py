@@ -16,8 +16,8 @@ from brainops.contracts.action import ActionResult
 from brainops.contracts.agent import ActionClass
 from brainops.contracts.base import Contract
 from brainops.contracts.incident import Candidate, Evidence
+from brainops.services.host import HostServices
 from brainops.services.known_good import KnownGoodFiles
-from brainops.services.process import ProcessAdapter
 from brainops.storage.objects import ObjectStore
 
 
@@ -37,7 +37,7 @@ class RemedyContext:
 class HostTools:
     """What handlers work with. Every path is of this host."""
 
-    adapter: ProcessAdapter
+    host: HostServices
     known_good: KnownGoodFiles
     objects: ObjectStore
     paths: StatePaths
@@ -53,6 +53,8 @@ class Call:
     service_name: str
     service: Service
     effect_key: str
+    undoing: bool = False
+    """Whether the plan takes something back."""
 
 
 ActionT = TypeVar("ActionT", bound=Contract)
@@ -66,11 +68,17 @@ class Handler(ABC, Generic[ActionT]):
     def __init__(self, tools: HostTools) -> None:
         self._tools = tools
 
+    def authorize(self, action: ActionT, call: Call, /) -> None:
+        """Refuse what the configuration of the service does not declare: the action comes from a workflow that anybody
+        may have started. Raises NotAllowedError that names what to write where. Default: the service itself is enough.
+        """
+
     @abstractmethod
     async def perform(self, action: ActionT, call: Call, /) -> ActionResult:
         """Do it; a repetition under the same effect key does no more than finish it.
 
-        Raises ActionError when it was done and failed, UnavailableError when trying again can help.
+        Raises ActionError when it was done and failed, UnavailableError when trying again can help; it is tried
+        again for a while.
         """
 
     @abstractmethod

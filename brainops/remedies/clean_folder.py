@@ -15,12 +15,9 @@ from brainops.contracts.agent import ActionClass
 from brainops.contracts.incident import Candidate, Evidence, FolderFacts
 from brainops.errors import ActionError, NotAllowedError
 from brainops.remedies.base import Call, Handler, Remedy, RemedyContext
-from brainops.remedies.reading import not_running, words
+from brainops.remedies.declared import refuse_undeclared
+from brainops.remedies.reading import not_running, says_no_room
 
-_NO_ROOM = re.compile(
-    r"no space|ENOSPC|quota|\b507\b|insufficient storage|(?:disk|folder|directory|storage|volume) (?:is )?full|too large",
-    re.IGNORECASE,
-)
 _NEARLY_FULL = 0.8
 """A service that refuses what would take a folder over its limit leaves it somewhat below."""
 
@@ -41,6 +38,10 @@ class CleanFolderHandler(Handler[CleanFolder]):
     """Deletes files. Repeating it does no more than the target asks for."""
 
     action = CleanFolder
+
+    def authorize(self, action: CleanFolder, call: Call, /) -> None:
+        declared = (str(folder.path) for folder in call.service.folders)
+        refuse_undeclared((action.path,), declared, f"services.{action.service}.folders")
 
     async def perform(self, action: CleanFolder, call: Call, /) -> ActionResult:
         declared = next((folder for folder in call.service.folders if str(folder.path) == action.path), None)
@@ -181,7 +182,7 @@ class CleanFullFolder(Remedy):
 
     def propose(self, evidence: Evidence, service: Service, context: RemedyContext, /) -> Sequence[Candidate]:
         cleanable = {str(folder.path) for folder in service.folders if folder.clean}
-        no_room = _NO_ROOM.search(words(evidence)) is not None
+        no_room = says_no_room(evidence)
         full = [folder for folder in evidence.folders if folder.path in cleanable and _is_full(folder, no_room=no_room)]
         if not full:
             return ()

@@ -10,9 +10,10 @@ from brainops.contracts.agent import ActionClass
 from brainops.contracts.check import Reason
 from brainops.contracts.incident import Candidate, Evidence
 from brainops.errors import ActionError, NotAllowedError
-from brainops.incidents.ports import PortInspector
+from brainops.incidents.ports import PortInspector, needed_ports
 from brainops.incidents.signature import failing_reasons
 from brainops.remedies.base import Call, Handler, Remedy, RemedyContext
+from brainops.remedies.declared import refuse_undeclared
 from brainops.remedies.reading import not_running, strangers
 from brainops.services import pidfds, procfs
 
@@ -26,6 +27,10 @@ class FreePortHandler(Handler[FreePort]):
 
     action = FreePort
 
+    def authorize(self, action: FreePort, call: Call, /) -> None:
+        needed = (str(port) for port in needed_ports(call.service))
+        refuse_undeclared((str(action.port),), needed, f"services.{action.service}.ports")
+
     async def perform(self, action: FreePort, call: Call, /) -> ActionResult:
         descriptor = pidfds.open_exact(action.pid, action.start_ticks)
         if descriptor is None:
@@ -34,8 +39,8 @@ class FreePortHandler(Handler[FreePort]):
             holder = next((one for one in procfs.listeners(action.port) if one.pid == action.pid), None)
             if holder is None:
                 return ActionResult(ok=True, summary=f"process {action.pid} no longer holds port {action.port}")
-            inspector = PortInspector(self._tools.adapter, self._tools.services)
-            if not inspector.may_be_ended(action.service, call.service, holder):
+            inspector = PortInspector(self._tools.host, self._tools.services)
+            if not await inspector.may_be_ended(action.service, call.service, holder):
                 raise NotAllowedError(
                     f"process {action.pid} ({holder.command[:200]}) holds port {action.port} and is not a stray of "
                     f"BrainOps; to let it be ended, name its command line in services.{action.service}.may_end"

@@ -8,6 +8,11 @@ from brainops.contracts.service import ServiceStatus
 
 _IN_USE = re.compile(r"address (?:is )?already in use|EADDRINUSE|port .{0,40}(?:in use|taken|allocated)", re.IGNORECASE)
 
+_NO_ROOM = re.compile(
+    r"no space|ENOSPC|quota|\b507\b|insufficient storage|(?:disk|folder|directory|storage|volume) (?:is )?full|too large",
+    re.IGNORECASE,
+)
+
 
 def not_running(evidence: Evidence) -> bool:
     """Whether the service has no process."""
@@ -23,6 +28,11 @@ def ended_cleanly(evidence: Evidence) -> bool:
 def words(evidence: Evidence) -> str:
     """What the failed check and the log say."""
     return f"{evidence.detail}\n{evidence.log.error_line}"
+
+
+def says_no_room(evidence: Evidence) -> bool:
+    """Whether the failed check or the log says that there is no room left on a disk."""
+    return _NO_ROOM.search(words(evidence)) is not None
 
 
 def strangers(evidence: Evidence) -> tuple[PortFacts, ...]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from brainops.config.models import Service
 from brainops.config.quantities import format_size
-from brainops.contracts.action import ActionResult, RestartService, StopService
+from brainops.contracts.action import ActionResult, RestartService, StartService, StopService
 from brainops.contracts.agent import ActionClass
 from brainops.contracts.incident import Candidate, Evidence, FaultKind
 from brainops.contracts.service import ServiceStatus
@@ -15,6 +15,23 @@ from brainops.remedies.permission import is_permitted
 from brainops.remedies.reading import blocked_by_stranger, ended_cleanly
 from brainops.remedies.start import started
 
+_EXPLAINED = frozenset({FaultKind.OVER_MEMORY, FaultKind.OVERUSE})
+_NOT_MENDED = frozenset(
+    {FaultKind.EXPIRY, FaultKind.FULL, FaultKind.OVERLOADED, FaultKind.DATABASE, FaultKind.SILENT, FaultKind.LOGGED}
+)
+"""What a new process finds again as the old one left it."""
+
+
+_SYMPTOMS = {
+    FaultKind.OVER_MEMORY: "uses more memory than it may",
+    FaultKind.HANG: "runs and does not answer",
+    FaultKind.UNREACHABLE: "runs and takes no connections",
+    FaultKind.ERRORS: "runs in a bad state",
+    FaultKind.SLOW: "answers too slowly",
+    FaultKind.OVERUSE: "uses more than it may",
+    FaultKind.FLAPPING: "passes and fails in turn",
+}
+
 
 class RestartHandler(Handler[RestartService]):
     """Ends what is left, then starts. A retry never ends the process that its own key has started."""
@@ -22,20 +39,16 @@ class RestartHandler(Handler[RestartService]):
     action = RestartService
 
     async def perform(self, action: RestartService, call: Call, /) -> ActionResult:
-        adapter = self._tools.adapter
-        ended = ""
-        if await adapter.happened(action.service, call.effect_key) is None:
-            ended = await adapter.stop(action.service, call.service)
-        record = await adapter.start(action.service, call.service, call.effect_key)
-        result = started(record)
+        ended, run = await self._tools.host.restart(action.service, call.service, call.effect_key)
+        result = started(run)
         return result.model_copy(update={"summary": f"{ended}; {result.summary}"[:500]}) if ended else result
 
     async def reconcile(self, action: RestartService, call: Call, /) -> ActionResult | None:
-        adapter = self._tools.adapter
-        if await adapter.happened(action.service, call.effect_key) is None:
+        host = self._tools.host
+        if await host.happened(action.service, call.service, call.effect_key) is None:
             return None
         # a used key starts nothing again: this only asks how its start went
-        return started(await adapter.start(action.service, call.service, call.effect_key))
+        return started(await host.start(action.service, call.service, call.effect_key))
 
 
 class StopHandler(Handler[StopService]):
@@ -44,7 +57,8 @@ class StopHandler(Handler[StopService]):
     action = StopService
 
     async def perform(self, action: StopService, call: Call, /) -> ActionResult:
-        return ActionResult(ok=True, summary=await self._tools.adapter.stop(action.service, call.service))
+        summary = await self._tools.host.stop(action.service, call.service)
+        return ActionResult(ok=True, summary=summary, undo=StartService(service=action.service))
 
     async def reconcile(self, _action: StopService, _call: Call, /) -> ActionResult | None:
         # stopping what is stopped changes nothing, so it may always be repeated
@@ -67,10 +81,13 @@ class Restart(Remedy):
         if ended_cleanly(evidence) and _start_is_as_free(service):
             return ()
         kind = classify(evidence)
+        unseen = evidence.state.status is ServiceStatus.UNSEEN and service.has_process
+        if not service.may_be_started or unseen or kind in _NOT_MENDED:
+            return ()
         suspended = evidence.state.status is ServiceStatus.STOPPED
         cause = _cause(evidence, kind, context.service)
         actions = (RestartService(service=context.service),)
-        return (self.candidate(actions, cause, explains=suspended or kind is FaultKind.OVER_MEMORY),)
+        return (self.candidate(actions, cause, explains=suspended or kind in _EXPLAINED),)
 
 
 def _start_is_as_free(service: Service) -> bool:
@@ -80,24 +97,17 @@ def _start_is_as_free(service: Service) -> bool:
 
 
 def _cause(evidence: Evidence, kind: FaultKind, name: str) -> str:
-    match kind:
-        case FaultKind.CRASH | FaultKind.CRASH_LOOP:
-            return _crash_cause(evidence, name)
-        case FaultKind.OVER_MEMORY:
-            used, limit = evidence.state.rss_bytes, evidence.memory_limit_bytes
-            if used is None or limit is None:
-                return f"{name} uses more memory than it may: {evidence.detail}"
-            return f"{name} uses {format_size(used)} of memory and may use {format_size(limit)}"
-        case FaultKind.HANG if evidence.state.status is ServiceStatus.STOPPED:
-            return f"{name} is suspended (SIGSTOP or a debugger)"
-        case FaultKind.HANG:
-            return f"{name} runs and does not answer: {evidence.detail}"
-        case FaultKind.UNREACHABLE:
-            return f"{name} runs and takes no connections: {evidence.detail}"
-        case FaultKind.ERRORS:
-            return f"{name} runs in a bad state: {evidence.log.error_line or evidence.detail}"
-        case FaultKind.SLOW:
-            return f"{name} answers too slowly: {evidence.detail}"
+    if kind in (FaultKind.CRASH, FaultKind.CRASH_LOOP):
+        return _crash_cause(evidence, name)
+    used, limit = evidence.state.rss_bytes, evidence.memory_limit_bytes
+    if kind is FaultKind.OVER_MEMORY and used is not None and limit is not None:
+        return f"{name} uses {format_size(used)} of memory and may use {format_size(limit)}"
+    if kind is FaultKind.HANG and evidence.state.status is ServiceStatus.STOPPED:
+        return f"{name} is suspended (SIGSTOP or a debugger)"
+    said = evidence.detail
+    if kind is FaultKind.ERRORS:
+        said = evidence.log.error_line or evidence.detail
+    return f"{name} {_SYMPTOMS.get(kind, 'fails')}: {said}"
 
 
 def _crash_cause(evidence: Evidence, name: str) -> str:

@@ -11,6 +11,7 @@ from brainops.contracts.incident import Candidate, Evidence, FileCondition, File
 from brainops.contracts.service import ServiceStatus
 from brainops.incidents.signature import came_up, was_killed
 from brainops.remedies.base import Call, Handler, Remedy, RemedyContext
+from brainops.remedies.declared import refuse_undeclared
 from brainops.remedies.reading import not_running, words
 
 _GONE = (FileCondition.MISSING, FileCondition.UNREADABLE)
@@ -26,6 +27,10 @@ class RestoreFilesHandler(Handler[RestoreFiles]):
     """Restores files; what stood there is kept under the effect key, for the undo."""
 
     action = RestoreFiles
+
+    def authorize(self, action: RestoreFiles, call: Call, /) -> None:
+        declared = (str(file.path) for file in call.service.files)
+        refuse_undeclared(action.paths, declared, f"services.{action.service}.files")
 
     async def perform(self, action: RestoreFiles, call: Call, /) -> ActionResult:
         backup_key = _backup_key(call)

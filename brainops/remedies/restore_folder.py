@@ -11,6 +11,7 @@ from brainops.contracts.incident import Candidate, Evidence
 from brainops.contracts.service import ServiceStatus
 from brainops.errors import ActionError
 from brainops.remedies.base import Call, Handler, Remedy, RemedyContext
+from brainops.remedies.declared import refuse_undeclared
 from brainops.remedies.reading import not_running
 
 
@@ -18,6 +19,10 @@ class MakeFolderHandler(Handler[MakeFolder]):
     """Makes the folder and what is missing above it. One that exists is left as it is."""
 
     action = MakeFolder
+
+    def authorize(self, action: MakeFolder, call: Call, /) -> None:
+        declared = (str(folder.path) for folder in call.service.folders)
+        refuse_undeclared((action.path,), declared, f"services.{action.service}.folders")
 
     async def perform(self, action: MakeFolder, _call: Call, /) -> ActionResult:
         await asyncio.to_thread(_make, self._tools.directory / action.path)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from brainops.config.models import DeclaredCommand, Service
 from brainops.config.paths import StatePaths
+from brainops.config.runs import CommandRun, ProcessRun
 from brainops.contracts.action import ActionResult, RestartService, RunCommand
 from brainops.contracts.agent import ActionClass
 from brainops.contracts.check import Reason
@@ -18,6 +19,7 @@ from brainops.contracts.service import ExitRecord, ProcessRecord, ServiceStatus
 from brainops.errors import ActionError, AmbiguousEffectError, NotAllowedError
 from brainops.incidents.signature import failing_reasons
 from brainops.remedies.base import Call, Handler, HostTools, Remedy, RemedyContext
+from brainops.remedies.declared import refuse_undeclared
 from brainops.remedies.permission import is_permitted
 from brainops.remedies.reading import not_running
 from brainops.services import pidfds, procfs
@@ -38,6 +40,9 @@ class RunCommandHandler(Handler[RunCommand]):
     """Runs a declared command to its end, and kills all of it at its timeout."""
 
     action = RunCommand
+
+    def authorize(self, action: RunCommand, call: Call, /) -> None:
+        refuse_undeclared((action.command,), call.service.commands, f"services.{action.service}.commands")
 
     def __init__(self, tools: HostTools) -> None:
         super().__init__(tools)
@@ -126,7 +131,7 @@ def _as_service(action: RunCommand, service: Service, declared: DeclaredCommand)
     """The command as the adapter takes it: with the directory and the environment of its service."""
     arguments = declared.undo if action.undoing else declared.run
     name = f"{action.service}.{action.command}{'.undo' if action.undoing else ''}"
-    return name, service.model_copy(update={"run": service.run.model_copy(update={"command": arguments})})
+    return name, service.model_copy(update={"run": _in_folder_of(service, arguments)})
 
 
 class RunDeclaredCommand(Remedy):
@@ -158,3 +163,13 @@ class RunDeclaredCommand(Remedy):
             )
             return self.candidate(actions, f"{name} is declared to help with {named.value}", variant=name)
         return self.candidate(actions, f"{name} may help, as with any failure", variant=name, cost=3)
+
+
+def _in_folder_of(service: Service, arguments: tuple[str, ...]) -> ProcessRun:
+    """A process that runs where the service itself does, whatever kind that is."""
+    run = service.run
+    if isinstance(run, ProcessRun):
+        return run.model_copy(update={"command": arguments})
+    if isinstance(run, CommandRun):
+        return ProcessRun(command=arguments, directory=run.directory, environment=run.environment)
+    return ProcessRun(command=arguments)

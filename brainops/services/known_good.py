@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 
 from brainops.config.models import Service
 from brainops.contracts.incident import FileCondition, FileFacts
-from brainops.contracts.service import ProcessRecord
+from brainops.contracts.service import ProcessRecord, ServiceRun
 from brainops.errors import ActionError, NotAllowedError, NotFoundError
 from brainops.services.declared_files import KEPT_LIMIT, Before, Content, put_back, read_before, read_regular, replace
 from brainops.services.known_good_store import KnownGoodFile, KnownGoodStore
@@ -40,7 +40,7 @@ class KnownGoodFiles:
         self._objects = objects
         self._directory = directory.absolute()
 
-    async def keep(self, name: str, service: Service, process: ProcessRecord) -> tuple[str, ...]:
+    async def keep(self, name: str, service: Service, process: ProcessRecord | ServiceRun) -> tuple[str, ...]:
         """Keep what `process` has proven to be good; the declared paths of which a new version was kept."""
         kept: list[str] = []
         for declared in service.files:
@@ -87,7 +87,7 @@ class KnownGoodFiles:
             await asyncio.to_thread(put_back, self._directory / before.path, before)
         return "put back " + ", ".join(before.path for before in backup)
 
-    async def _keep_one(self, name: str, path: str, content: Content, process: ProcessRecord) -> bool:
+    async def _keep_one(self, name: str, path: str, content: Content, process: ProcessRecord | ServiceRun) -> bool:
         newest = await self._store.newest(name, path)
         if newest is not None and (newest.sha256, newest.mode) == (content.sha256, content.mode):
             return False

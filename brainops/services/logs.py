@@ -27,6 +27,26 @@ def tail(files: ServiceFiles, max_bytes: int, *, since_start: bool = True) -> by
     return older + _last_bytes(files.log, min(size, discarded + size - begin))
 
 
+def end(files: ServiceFiles) -> int:
+    """How many bytes the service has written in its whole life."""
+    return _discarded(files) + _size(files.log)
+
+
+def since(files: ServiceFiles, position: int, max_bytes: int) -> tuple[bytes, int]:
+    """What was written after `position`, at most the last `max_bytes` of it, across a rotation; and where it ends.
+
+    What is kept no longer is left out. A position beyond the end (the log was cut by somebody else) begins anew.
+    """
+    discarded, size = _discarded(files), _size(files.log)
+    last = discarded + size
+    first = discarded if position > last else max(position, last - max_bytes)
+    if first >= last:
+        return b"", last
+    older = _last_bytes(files.rotated_log, discarded - first) if first < discarded else b""
+    begin = max(first, discarded)
+    return older + _bytes_at(files.log, begin - discarded, last - begin), last
+
+
 def too_long(files: ServiceFiles, limit: int) -> bool:
     """Whether the log holds more than `limit` bytes."""
     return _size(files.log) > limit
@@ -76,6 +96,15 @@ def _last_bytes(path: Path, count: int) -> bytes:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
             file.seek(max(0, size - count))
+            return file.read(count)
+    except FileNotFoundError:
+        return b""
+
+
+def _bytes_at(path: Path, begin: int, count: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            file.seek(begin)
             return file.read(count)
     except FileNotFoundError:
         return b""

@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -25,7 +24,6 @@ from brainops.services.records import Run, ServiceFiles, Start, check_effect_key
 _SHIM = Path(shim.__file__)
 _SHIM_TIMEOUT_SECONDS = 10.0
 _EXIT_RECORD_TIMEOUT_SECONDS = 0.25
-_SNAPSHOT_SECONDS = 0.5
 _START_TRIES = 5
 _BASE_VARIABLES = ("PATH", "HOME", "LANG", "USER", "TZ")
 _BASE_DEFAULTS = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
@@ -41,7 +39,6 @@ class ProcessAdapter:
         self.directory = directory.absolute()
         self._state = state
         self._services: dict[str, ServiceFiles] = {}
-        self._snapshot: tuple[float, dict[int, procfs.ProcessStat]] = (float("-inf"), {})
 
     def files(self, name: str) -> ServiceFiles:
         """The files of a service."""
@@ -87,7 +84,7 @@ class ProcessAdapter:
             files.mark_stopping(run)
         keys = files.effect_keys() if expected is None else {run.effect_key}
         find = ending.belongings(name, run, files.ending_of(run), keys)
-        ended = await ending.end_all(find, service.run.stop_timeout)
+        ended = await ending.end_all(find, service.process_run.stop_timeout)
         await self._exit_written(files, run)
         if ended.count == 0:
             return f"{name} did not run"
@@ -108,7 +105,7 @@ class ProcessAdapter:
             status=ServiceStatus.STOPPED if procfs.suspended(process) else ServiceStatus.RUNNING,
             process=run.record,
             rss_bytes=self._tree_rss_bytes(process) if memory else None,
-            detail="" if run.command == service.run.command else "it was started with an earlier command",
+            detail="" if run.command == service.process_run.command else "it was started with an earlier command",
         )
 
     async def happened(self, name: str, effect_key: str) -> ProcessRecord | None:
@@ -166,7 +163,7 @@ class ProcessAdapter:
             return run.record
         await self._exit_written(files, run)
         raise ActionError(
-            f"{name} could not be started: {error}; command: {' '.join(service.run.command)[:200]}; "
+            f"{name} could not be started: {error}; command: {' '.join(service.process_run.command)[:200]}; "
             f"directory: {self._working_directory(service)}"
         )
 
@@ -193,18 +190,14 @@ class ProcessAdapter:
         return end.record if end is not None else None
 
     def _tree_rss_bytes(self, process: procfs.ProcessStat) -> int:
-        now = time.monotonic()
-        if now - self._snapshot[0] > _SNAPSHOT_SECONDS:
-            self._snapshot = (now, procfs.everything())
-        return procfs.tree_rss_bytes(process.pid, self._snapshot[1] | {process.pid: process})
+        return procfs.tree_rss_bytes(process.pid, procfs.everything_lately() | {process.pid: process})
 
     def _environment(self, name: str, service: Service, effect_key: str) -> dict[str, str]:
-        base = _BASE_DEFAULTS | {key: os.environ[key] for key in _BASE_VARIABLES if key in os.environ}
         declared = expand_environment(service, os.environ)
-        return base | declared | {procfs.SERVICE_VARIABLE: name, procfs.EFFECT_KEY_VARIABLE: effect_key}
+        return base_environment() | declared | {procfs.SERVICE_VARIABLE: name, procfs.EFFECT_KEY_VARIABLE: effect_key}
 
     def _working_directory(self, service: Service) -> Path:
-        return self.directory / service.run.directory
+        return self.directory / service.process_run.directory
 
     def _spec(
         self, name: str, service: Service, effect_key: str, previous: bytes, environment: dict[str, str]
@@ -215,13 +208,18 @@ class ProcessAdapter:
             effect_key=effect_key.encode(),
             directory=os.fsencode(self._working_directory(service)),
             previous=previous,
-            command=[os.fsencode(part) for part in service.run.command],
+            command=[os.fsencode(part) for part in service.process_run.command],
             environment=[os.fsencode(f"{key}={value}") for key, value in environment.items()],
         )
         try:
             return shim.encode_spec(spec)
         except ValueError as error:
             raise BadInputError(f"{name}: {error}") from None
+
+
+def base_environment() -> dict[str, str]:
+    """The few variables of BrainOps' own that what it runs for a service gets, too."""
+    return _BASE_DEFAULTS | {key: os.environ[key] for key in _BASE_VARIABLES if key in os.environ}
 
 
 def describe_exit(end: ExitRecord) -> str:

@@ -18,6 +18,7 @@ EFFECT_KEY_VARIABLE = "BRAINOPS_EFFECT_KEY"
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 _LISTEN = "0A"
+_SNAPSHOT_SECONDS = 0.5
 _COMMAND_LIMIT = 4096
 _ENVIRONMENT_LIMIT = 1 << 20
 
@@ -35,6 +36,8 @@ class ProcessStat:
     threads: int
     start_ticks: int
     rss_bytes: int
+    cpu_ticks: int = 0
+    """Processor time of all its threads, in user space and in the kernel."""
 
     @property
     def ended(self) -> bool:
@@ -78,6 +81,7 @@ def stat(pid: int) -> ProcessStat | None:
         threads=int(fields[17]),
         start_ticks=int(fields[19]),
         rss_bytes=int(fields[21]) * _PAGE_BYTES,
+        cpu_ticks=int(fields[11]) + int(fields[12]),
     )
 
 
@@ -102,10 +106,37 @@ def age_seconds(start_ticks: int) -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) - start_ticks / _TICKS_PER_SECOND
 
 
+def started_at(process: ProcessStat) -> float:
+    """When it started, in seconds since the epoch by the clock as it is set now."""
+    return time.time() - age_seconds(process.start_ticks)
+
+
 def everything() -> dict[int, ProcessStat]:
     """All processes by pid: one small read for each."""
     found = (stat(int(name)) for name in _list("/proc") if name.isdigit())
     return {process.pid: process for process in found if process is not None}
+
+
+_recent: tuple[float, dict[int, ProcessStat]] = (float("-inf"), {})
+
+
+def everything_lately() -> dict[int, ProcessStat]:
+    """All processes by pid as they were at most half a second ago: one look at the machine serves all who ask."""
+    global _recent  # noqa: PLW0603 - the kernel is one for the whole process, and so is what is known of it
+    now = time.monotonic()
+    if now - _recent[0] > _SNAPSHOT_SECONDS:
+        _recent = (now, everything())
+    return _recent[1]
+
+
+def is_of(pid: int, start_ticks: int, ancestor: int) -> bool:
+    """Whether a process is `ancestor`, descends from it, or stands in its session."""
+    process = find(pid, start_ticks)
+    while process is not None and process.pid > 1:
+        if ancestor in (process.pid, process.session, process.parent):
+            return True
+        process = stat(process.parent)
+    return False
 
 
 def descendants(pid: int, processes: dict[int, ProcessStat]) -> list[ProcessStat]:
@@ -126,6 +157,36 @@ def tree_rss_bytes(pid: int, processes: dict[int, ProcessStat]) -> int:
     """Resident memory of a process and its descendants; pages that they share are counted for each."""
     own = processes.get(pid)
     return (own.rss_bytes if own else 0) + sum(child.rss_bytes for child in descendants(pid, processes))
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process and its descendants use."""
+
+    threads: int
+    children: int
+    """Descendants of it."""
+    cpu_seconds: float
+    """Since each of them began; what has ended is not in it."""
+
+
+def usage(process: ProcessStat, processes: dict[int, ProcessStat]) -> Usage:
+    """What a process and its descendants among `processes` use. A zombie has neither threads nor is it a child."""
+    family = [child for child in descendants(process.pid, processes) if not child.ended]
+    return Usage(
+        threads=process.threads + sum(child.threads for child in family),
+        children=len(family),
+        cpu_seconds=(process.cpu_ticks + sum(child.cpu_ticks for child in family)) / _TICKS_PER_SECOND,
+    )
+
+
+def descriptor_count(pid: int) -> int | None:
+    """Open file descriptors of a process; None when it is gone or another user's."""
+    try:
+        with os.scandir(f"/proc/{pid}/fd") as entries:
+            return sum(1 for _ in entries)
+    except OSError:
+        return None
 
 
 def command_line(pid: int) -> str:

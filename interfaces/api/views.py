@@ -16,7 +16,7 @@ from brainops.contracts.recording import DecisionLine
 from brainops.crew.store import CrewStore
 from brainops.database.engine import Database
 from brainops.effects.ledger import Effect
-from brainops.incidents.store import AttemptRow, IncidentRow, IncidentStore, TimelineEntry
+from brainops.incidents.store import AlertRow, AttemptRow, IncidentRow, IncidentStore, TimelineEntry
 from brainops.memory.deeds import DeedStore
 from brainops.services.store import ServiceRow, ServiceStore
 
@@ -110,6 +110,8 @@ class IncidentStory(BaseModel):
     """Services that failed because of it."""
     absorbed: list[IncidentLine]
     """Incidents that became part of it."""
+    alerts: list[AlertRow]
+    """Failing checks that became part of it without an incident of their own, unresolved ones first; at most 1000."""
     absorbed_into: str
     """Workflow id of the incident that it became part of; empty for all others."""
     timeline: list[TimelineEntry]
@@ -140,6 +142,7 @@ async def read_story(database: Database, id_or_prefix: str) -> IncidentStory:
         signature=found.row.signature,
         dependents=list(found.row.dependents),
         absorbed=[IncidentLine.of(row) for row in found.absorbed],
+        alerts=list(found.alerts),
         absorbed_into=found.row.absorbed_into,
         timeline=list(found.timeline),
         decisions=list(await DeedStore(database).decisions(found.row.plan_id)),

@@ -11,9 +11,12 @@ import yaml
 from brainops.config.load import find_mistakes, load_config, told
 from brainops.config.models import BrainOpsConfig
 from brainops.config.schema import json_schema
-from brainops.errors import ConfigError
+from brainops.errors import BrainOpsError
+from brainops.memory.runbooks import find_runbook_mistakes
+from brainops.remedies.registry import remedy_names
 from brainops.telemetry.redaction import redact_value
 from interfaces.cli.errors import ExitCode, leave
+from interfaces.setup.location import config_file
 
 app = typer.Typer(
     name="config",
@@ -23,17 +26,25 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-File = Annotated[Path, typer.Argument(help="The configuration file.", show_default=False)]
+File = Annotated[
+    Path | None,
+    typer.Argument(metavar="[FILE]", help="The configuration file.", show_default="the stack's, else ./brainops.yaml"),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON for programs.")]
 
 
 @app.command()
-def check(file: File, as_json: Json = False) -> None:
-    """Tell every mistake of a file, with its line, its field and the remedy. Exit code 2 if there is one."""
+def check(named: File = None, as_json: Json = False) -> None:
+    """Tell every mistake of a file and of its runbooks, with line, field and remedy. Exit code 2 if there is one."""
+    config: BrainOpsConfig | None = None
     try:
+        file = config_file(named)
         mistakes = find_mistakes(file)
-        config = None if mistakes else load_config(file).config
-    except ConfigError as error:
+        if not mistakes:
+            loaded = load_config(file)
+            mistakes = find_runbook_mistakes(loaded.directory, loaded.config.runbooks, remedy_names())
+            config = None if mistakes else loaded.config
+    except BrainOpsError as error:
         leave(error)
     if as_json:
         typer.echo(json.dumps({"file": str(file), "mistakes": [asdict(mistake) for mistake in mistakes]}, indent=2))
@@ -52,11 +63,11 @@ def schema() -> None:
 
 
 @app.command()
-def show(file: File, as_json: Json = False) -> None:
+def show(named: File = None, as_json: Json = False) -> None:
     """Print what holds: the file's values and the defaults of everything it does not say."""
     try:
-        config = load_config(file).config
-    except ConfigError as error:
+        config = load_config(config_file(named)).config
+    except BrainOpsError as error:
         leave(error)
     values = redact_value(config.model_dump(mode="json"))
     if as_json:

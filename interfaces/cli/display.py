@@ -77,15 +77,17 @@ def duration(value: timedelta | float) -> str:
 
 
 def ago(at: datetime, now: datetime | None = None) -> str:
-    """How long `at` is ago in its largest unit: `just now`, `12 s ago`, `3 min ago`; `in 5 min` for the future."""
+    """How long `at` is ago in its largest unit: `just now`, `12 s ago`, `3 min ago`; `in 1 h 59 min` for the future."""
     seconds = ((now or datetime.now(UTC)) - at).total_seconds()
     size = abs(seconds)
     if size < 2:
         return "just now"
+    if seconds < 0:
+        told = next((smaller for unit, smaller in ((86400, 3600), (3600, 60)) if size >= unit), 1)
+        return f"in {duration(round(size / told) * told)}"
     for unit_seconds, unit in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
         if size >= unit_seconds:
-            text = f"{int(size // unit_seconds)} {unit}"
-            return f"{text} ago" if seconds > 0 else f"in {text}"
+            return f"{int(size // unit_seconds)} {unit} ago"
     return "just now"
 
 

@@ -21,6 +21,8 @@ from interfaces.cli.names import unknown
 
 SHORT_ID = 8
 NAMESPACE = "default"
+MOST_ALERTS = 20
+"""Alerts that the screen shows; `--json` has more."""
 
 Id = Annotated[str | None, typer.Argument(metavar="[ID]", help="One incident's story; the first characters will do.")]
 
@@ -139,9 +141,33 @@ def screen(story: StoryAnswer, now: datetime) -> list[Table | Text | str]:
         seen = highlights(story.evidence)
         if seen:
             parts.extend((plain("Evidence", "bold"), facts(seen)))
+    parts.extend(_grouped(story, now))
     parts.extend(_tried(story))
     if story.approvals:
         parts.append(approval_table(story.approvals, now))
+    return parts
+
+
+def _grouped(story: StoryAnswer, now: datetime) -> list[Table | Text | str]:
+    """What fails because of it, and is told with it."""
+    parts: list[Table | Text | str] = []
+    if story.absorbed:
+        parts.append(incident_table("Incidents that became part of it", story.absorbed, now))
+    if story.alerts:
+        rows = [
+            (
+                alert.service,
+                alert.check,
+                plain(f"over {ago(alert.resolved_at, now)}", "green") if alert.resolved_at else state("failing"),
+                alert.detail or alert.reason,
+                ago(alert.since, now),
+            )
+            for alert in story.alerts[:MOST_ALERTS]
+        ]
+        title = "Alerts that are part of it"
+        if len(story.alerts) > MOST_ALERTS:
+            title += f": {MOST_ALERTS} of {len(story.alerts)}; --json has more"
+        parts.append(table(title, ("service", "check", "now", "seen", "since"), rows, elastic="seen"))
     return parts
 
 

@@ -13,7 +13,12 @@ from brainops.errors import BadInputError
 from interfaces.cli.context import complete, connect
 from interfaces.cli.display import ago, plain, print_json, say, state, table, when
 
-app = typer.Typer(no_args_is_help=True, help="Create, list and revoke API keys.", pretty_exceptions_enable=False)
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Create, list and revoke API keys.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON document for programs.")]
 

@@ -79,5 +79,8 @@ def lazy_group(entries: Iterable[Entry]) -> type[TyperGroup]:
                 return cast("Any", super()).invoke(ctx)
             except BrainOpsError as error:
                 leave(error)
+            except PermissionError as error:
+                what = error.filename or "something that the command needs"
+                leave(SetupError(f"{what}: {error.strerror or 'permission denied'}; run it as a user who may do that"))
 
     return LazyGroup

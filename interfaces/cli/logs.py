@@ -1,27 +1,36 @@
 """`brainops logs SERVICE`: the last lines of what a service printed, redacted and escaped."""
 
+import asyncio
 import os
 import sys
 import time
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import typer
 
+from brainops.config.load import reload_config
+from brainops.config.models import Service
 from brainops.config.paths import StatePaths
-from brainops.errors import NotFoundError
+from brainops.config.runs import CommandRun, ComposeRun, DockerRun, SystemdRun
+from brainops.errors import BadInputError, NotFoundError
+from brainops.services.host import HostServices
 from brainops.services.logs import tail
 from brainops.services.records import ServiceFiles
 from brainops.telemetry.redaction import clean
 from interfaces.cli.display import say
 from interfaces.cli.names import unknown
+from workers.stack.state import StackInfo
 
 LOOK_SECONDS = 0.2
 BLOCK_BYTES = 64 * 1024
 MOST_TAIL_BYTES = 16 * 1024 * 1024
 """The last lines are searched in no more than this; a longer line is shown from its middle."""
 LONGEST_LINE = 16 * 1024
+ELSEWHERE_BYTES = 1024 * 1024
+"""Of output that is kept elsewhere, at most this much is asked for."""
 
 
 def logs(
@@ -30,7 +39,12 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what is added, until Ctrl-C.")] = False,
 ) -> None:
     """Print the last lines of a service's output."""
-    files = service_files(StatePaths.default(), service)
+    paths = StatePaths.default()
+    elsewhere = kept_elsewhere(paths, service)
+    if elsewhere is not None:
+        _print_elsewhere(elsewhere, lines, follow)
+        return
+    files = service_files(paths, service)
     end = files.log.stat().st_size
     shown = last_lines(files, lines)
     for line in shown:
@@ -40,6 +54,62 @@ def logs(
             _print(line)
     elif lines and not shown:
         say(f"{service} has printed nothing yet.")
+
+
+@dataclass(frozen=True)
+class KeptElsewhere:
+    """A service whose output an engine, a manager or a file of its own keeps."""
+
+    name: str
+    service: Service
+    host: HostServices
+
+    @property
+    def follow(self) -> str:
+        """The command that goes on with what is added."""
+        run = self.service.run
+        match run:
+            case DockerRun():
+                return f"docker logs --follow {run.container}"
+            case ComposeRun():
+                return f"docker compose logs --follow {run.service}"
+            case SystemdRun():
+                return f"journalctl {'--user ' if run.scope == 'user' else ''}--follow --unit {run.unit}"
+            case CommandRun() if run.log is not None:
+                return f"tail --follow {self.host.directory / run.log}"
+            case _:
+                return ""
+
+
+def kept_elsewhere(paths: StatePaths, name: str) -> KeptElsewhere | None:
+    """The service, if the running stack's file knows it and it is not a process of BrainOps' own."""
+    info = StackInfo.read(paths)
+    if info is None or info.config_path is None:
+        return None
+    loaded = reload_config(info.config_path)
+    service = loaded.config.services.get(name)
+    if service is None or service.run.kind == "process":
+        return None
+    return KeptElsewhere(name, service, HostServices(paths, loaded.directory))
+
+
+def _print_elsewhere(kept: KeptElsewhere, lines: int, follow: bool) -> None:
+    if follow:
+        remedy = f"follow it with `{kept.follow}`" if kept.follow else "its checks tell how it is"
+        raise BadInputError(f"{kept.name} does not write its output through BrainOps; {remedy}")
+    data = asyncio.run(_tail_elsewhere(kept))
+    shown = data.splitlines()[-lines:] if lines else []
+    for line in shown:
+        _print(line)
+    if lines and not shown:
+        say(f"{kept.name} has printed nothing that BrainOps can read.")
+
+
+async def _tail_elsewhere(kept: KeptElsewhere) -> bytes:
+    try:
+        return await kept.host.tail(kept.name, kept.service, ELSEWHERE_BYTES, since_start=False)
+    finally:
+        await kept.host.close()
 
 
 def service_files(paths: StatePaths, service: str) -> ServiceFiles:

@@ -48,11 +48,11 @@ async def _set(name: str, *, paused: bool, reason: str) -> None:
             return
         if name in services:
             await ServiceStore(stack.database).set_paused(name, paused, reason)
-            told = await _tell_incidents(stack, name, {name})
+            told = await tell_incidents(stack, name, {name})
         else:
             await _set_agent(stack, name, PauseRequest(paused=paused, reason=reason))
             affected = set(services) if name == AgentName.SYSTEM_MONITOR else set[str]()
-            told = await _tell_incidents(stack, name, affected)
+            told = await tell_incidents(stack, name, affected)
     doing = "is paused: it is watched, and nothing is done about it" if paused else "is taken up again"
     tail = f"; {told} open incident{'s' if told != 1 else ''} looked at anew" if told else ""
     say(f"{name} {doing}{tail}.")
@@ -67,7 +67,7 @@ async def _set_agent(stack: Connections, name: str, request: PauseRequest) -> No
         )
 
 
-async def _tell_incidents(stack: Connections, name: str, services: set[str]) -> int:
+async def tell_incidents(stack: Connections, name: str, services: set[str]) -> int:
     """Have the open incidents of `services` look again at what they may do; how many there are."""
     found = await IncidentStore(stack.database).list(limit=MOST_OPEN, open_only=True)
     workflow_ids = [row.workflow_id for row in found if row.service in services]

@@ -13,12 +13,11 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from activities.monitoring import IncidentDesk
 from brainops.checks.store import CheckStore
 from brainops.contracts.check import CheckStatus, Observation
-from brainops.contracts.monitoring import RetentionRequest, RetentionResult, StartupRequest, StartupResult, WatchRequest
+from brainops.contracts.monitoring import RetentionRequest, RetentionResult, StartupResult
 from brainops.contracts.names import (
     CONTROL_QUEUE,
     incident_workflow_id,
     monitoring_workflow_id,
-    startup_workflow_id,
 )
 from brainops.errors import BadInputError
 from brainops.incidents.store import IncidentStore
@@ -27,9 +26,8 @@ from interfaces.cli.context import Connections, complete, connect
 from interfaces.cli.display import console, print_json, say
 from interfaces.cli.names import unknown
 from interfaces.cli.workflow_errors import translated
-from workflows.monitoring import MonitoringWorkflow
+from workers.starts import start_services, start_watch
 from workflows.retention import RetentionWorkflow
-from workflows.startup import StartupWorkflow
 
 RESULT_SECONDS = 1800.0
 """A workflow that takes longer goes on without this command."""
@@ -101,9 +99,7 @@ async def _monitoring(stack: Connections, arguments: list[str]) -> RunAnswer:
     message = f"The watch over {host} has begun."
     async with translated(workflow_id):
         try:
-            await client.start_workflow(
-                MonitoringWorkflow.run, WatchRequest(host=host), id=workflow_id, task_queue=CONTROL_QUEUE
-            )
+            await start_watch(client, host, WorkflowIDConflictPolicy.FAIL)
         except WorkflowAlreadyStartedError:
             message = f"The watch over {host} runs already."
     return RunAnswer(workflow="monitoring", workflow_id=workflow_id, message=message)
@@ -114,13 +110,7 @@ async def _startup(stack: Connections, arguments: list[str]) -> RunAnswer:
     host = _host(stack, arguments, "startup [HOST]")
     client = await stack.temporal()
     async with translated("the start of services", RESULT_SECONDS):
-        handle = await client.start_workflow(
-            StartupWorkflow.run,
-            StartupRequest(host=host),
-            id=startup_workflow_id(host),
-            task_queue=CONTROL_QUEUE,
-            id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-        )
+        handle = await start_services(client, host)
         result = await handle.result()
     lines = [f"Started: {', '.join(result.started) or 'nothing; all that may be started has run before'}."]
     lines += [f"{service} cannot start: {why}" for service, why in result.failed.items()]

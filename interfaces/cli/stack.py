@@ -1,10 +1,7 @@
 """`brainops up` and `brainops down`."""
 
 import asyncio
-import os
-import select
 import signal
-from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,14 +10,13 @@ import typer
 from rich.console import Console
 
 from brainops.config.paths import StatePaths
-from brainops.errors import BadInputError, BrainOpsError, SetupError
+from brainops.errors import BrainOpsError
 from interfaces.cli.errors import leave
 from workers.stack.screen import PatientConsole, Screen
 from workers.stack.stack import Stack
-from workers.stack.state import lock_holder
+from workers.stack.stopping import APPLY_SIGNAL, stop_stack
 
 DEFAULT_CONFIG = Path("brainops.yaml")
-STOP_LIMIT = timedelta(seconds=60)
 
 
 class Ports(StrEnum):
@@ -64,33 +60,10 @@ def down() -> None:
     """Stop the stack that runs on the state folder, and wait until it is gone. Your services go on running."""
     paths = StatePaths.default()
     try:
-        pid = _stop(paths)
+        pid = stop_stack(paths)
     except BrainOpsError as error:
         leave(error)
     typer.echo(f"stopped (pid {pid})" if pid else f"nothing runs on {paths.root}")
-
-
-def _stop(paths: StatePaths) -> int | None:
-    pid = lock_holder(paths)
-    if pid is None:
-        return None
-    try:
-        process = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return None
-    try:
-        if lock_holder(paths) != pid:  # it ended meanwhile, and the descriptor may be of another process
-            return None
-        signal.pidfd_send_signal(process, signal.SIGTERM)
-        if not select.select([process], [], [], STOP_LIMIT.total_seconds())[0]:
-            raise SetupError(
-                f"the stack (pid {pid}) has not stopped after {STOP_LIMIT.total_seconds():.0f} s; see {paths.logs}"
-            )
-    except PermissionError as error:
-        raise BadInputError(f"the stack (pid {pid}) belongs to another user: run this as that user") from error
-    finally:
-        os.close(process)
-    return pid
 
 
 def _config_path(named: Path | None) -> Path | None:
@@ -99,12 +72,22 @@ def _config_path(named: Path | None) -> Path | None:
     return DEFAULT_CONFIG if DEFAULT_CONFIG.exists() else None
 
 
+async def _apply_whenever(stack: Stack, asked: asyncio.Event) -> None:
+    """Read the file anew each time that `brainops apply` asks for it."""
+    while True:
+        await asked.wait()
+        asked.clear()
+        await stack.apply()
+
+
 async def _run(stack: Stack, console: Console) -> None:
     """Run the stack until a signal; then stop it. A further signal changes nothing: stopping is bounded."""
     asked_to_stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, asked_to_stop.set)
+    asked_to_apply = asyncio.Event()
+    loop.add_signal_handler(APPLY_SIGNAL, asked_to_apply.set)
     with Screen(stack, console) as screen:
         starting = asyncio.create_task(stack.start(screen.say))
         stopping = asyncio.create_task(asked_to_stop.wait())
@@ -115,7 +98,10 @@ async def _run(stack: Stack, console: Console) -> None:
             await asyncio.wait((starting,))
         elif starting.exception() is None:
             screen.announce_ready()
+            applying = asyncio.create_task(_apply_whenever(stack, asked_to_apply))
             await stopping
+            applying.cancel()
+            await asyncio.wait((applying,))
             screen.say("stopping")
             await stack.stop()
             screen.say("stopped; your services go on running")

@@ -90,7 +90,7 @@ def screen(seen: Status, now: datetime) -> list[Table | Text | str]:
         parts.append(table("Services", ("service", "state", "check", "seen", "since", "24 h"), rows, elastic="seen"))
     else:
         parts.append("No services yet: describe yours in brainops.yaml and start with `brainops up --config FILE`.")
-    parts.extend(_service_note(service) for service in seen.services if _service_note(service))
+    parts.extend(_notes(seen.services))
     if seen.agents:
         parts.append(_agents_line(seen.agents))
     parts.append(incident_table("Open incidents", seen.incidents, now) if seen.incidents else "No open incidents.")
@@ -132,6 +132,15 @@ def _seen(check: CheckView) -> Text:
     return plain(f"ok, {check.latency_ms:.0f} ms" if check.latency_ms else "ok", "green")
 
 
+def _notes(services: Sequence[ServiceView]) -> list[str]:
+    """What restrains BrainOps, the services of one restraint in one line."""
+    names: dict[str, list[str]] = {}
+    for service in services:
+        if note := _service_note(service):
+            names.setdefault(note, []).append(service.name)
+    return [f"{', '.join(those)}: {note}" for note, those in names.items()]
+
+
 def _service_note(service: ServiceView) -> str:
     notes: list[str] = []
     if service.paused:
@@ -141,7 +150,7 @@ def _service_note(service: ServiceView) -> str:
         notes.append(f"autonomy {levels}" if levels else "only observed")
     elif service.autonomy is not Autonomy.ACT:
         notes.append("only observed" if service.autonomy is Autonomy.OBSERVE else f"autonomy {service.autonomy}")
-    return f"{service.name}: {'; '.join(notes)}" if notes else ""
+    return "; ".join(notes)
 
 
 def _agents_line(agents: Sequence[AgentState]) -> Text:

@@ -27,9 +27,9 @@ from interfaces.demo.layout import (
 from interfaces.demo.prober import ProbeTarget, ask, resident_bytes
 
 _UPLOAD_BYTES = 400_000
-_SLOW_FACTOR = 3.0
+_SLOW_FACTOR = 2.5
 """How far past the latency limit a slow answer is driven: far enough for noise, near enough to still arrive."""
-_SLOW_ENOUGH_FACTOR = 2.0
+_SLOW_ENOUGH_FACTOR = 1.5
 _INDEX_LINES_AT_ONCE = 50_000
 _MOST_INDEX_WRITES = 100
 _INSUFFICIENT_STORAGE = 507
@@ -147,13 +147,17 @@ def _fastest_answer(target: ProbeTarget) -> float:
 
 
 def _seconds_to_read(block: str) -> float:
-    """How long the web front needs for `block`: the same work, done here. The best of three."""
+    """How long the web front needs for `block`: the same work, done here. The best of three.
+
+    In time of the processor: while others use the machine, as BrainOps itself does, a clock would show too much, and
+    the front would be fast again as soon as they are done.
+    """
 
     def once() -> float:
-        begun = time.perf_counter()
+        begun = time.thread_time()
         newest = dict(line.split("\t", 1) for line in io.StringIO(block))
         del newest
-        return time.perf_counter() - begun
+        return time.thread_time() - begun
 
     return min(once() for _ in range(3))
 

@@ -48,14 +48,17 @@ async def running_stack(
     services: Mapping[str, Mapping[str, Any]],
     progress: Callable[[str], None] = lambda _line: None,
     environment: Mapping[str, str] | None = None,
+    sections: Mapping[str, Any] | None = None,
 ) -> AsyncGenerator[Stage]:
     """A stack with `services`, on free ports, its state in `folder`; stopped at the end.
 
     It has a Temporal server and a Postgres of its own, whatever the shell's variables name. `environment`: added to
-    that of its processes. Any: values of `brainops.yaml`. Raises SetupError when a part cannot be had.
+    that of its processes. `sections`: what else stands in the file. Any: values of `brainops.yaml`. Raises SetupError when a part cannot be had.
     """
     config = folder / "brainops.yaml"
-    config.write_text(yaml.safe_dump({"services": dict(services)}, sort_keys=False), encoding="utf-8")
+    config.write_text(
+        yaml.safe_dump({"services": dict(services), **(sections or {})}, sort_keys=False), encoding="utf-8"
+    )
     settings = {**EMBEDDED, **(environment or {})}
     stack = Stack(StatePaths(folder / "state"), config, ports="auto", environment=settings)
     try:

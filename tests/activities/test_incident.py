@@ -1,20 +1,24 @@
 """The activity that acts: once, whatever dies meanwhile, and only what is allowed."""
 
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
-from one_host import Host
+from one_host import Host, one_host
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.heartbeat import heartbeating
 from activities.incident import perform_once
-from brainops.contracts.action import ActionRequest, StartService
+from brainops.config.models import Service
+from brainops.contracts.action import ActionRequest, ActionResult, StartService
 from brainops.contracts.agent import ActionClass
 from brainops.contracts.names import effect_key
 from brainops.database.engine import Database
 from brainops.effects.ledger import EffectLedger
-from brainops.errors import NotAllowedError
+from brainops.errors import AmbiguousEffectError, NotAllowedError
+from brainops.remedies.start import StartHandler
+from brainops.services.container_effects import ContainerEffects, Effect
 
 
 def start(plan_id: UUID, step: int = 1) -> ActionRequest:
@@ -75,6 +79,61 @@ async def test_what_is_not_allowed_is_refused_and_written_down(database: Databas
         await perform_once(ledger, host.performer, request, beat, forbidden)
     assert host.starts() == 0
     assert [effect.state for effect in await ledger.list(request.plan_id)] == ["failed"]
+
+
+async def test_only_what_a_plan_has_done_may_be_undone_by_it(database: Database, host: Host) -> None:
+    ledger, plan_id = EffectLedger(database), uuid4()
+    undo = start(plan_id, step=2).model_copy(update={"undoing": True})
+    with pytest.raises(NotAllowedError, match="has done nothing that start_service of shop would undo"):
+        await perform_once(ledger, host.performer, undo, beat, forbidden)
+    assert host.starts() == 0
+
+    done = start(plan_id)
+    await ledger.begin(done, effect_key(plan_id, 1))
+    await ledger.finish(
+        effect_key(plan_id, 1), ActionResult(ok=True, summary="stopped", undo=StartService(service="shop"))
+    )
+    again = start(plan_id, step=3).model_copy(update={"undoing": True})
+    assert (await perform_once(ledger, host.performer, again, beat, forbidden)).ok
+
+
+async def test_what_never_answers_is_a_failure_that_people_learn_of(database: Database, tmp_path: Path) -> None:
+    ledger = EffectLedger(database)
+    host = one_host(database, tmp_path, patience_seconds=0.3)
+    host.services["shop"] = Service.model_validate(
+        {"run": {"kind": "docker", "container": "shop", "endpoint": f"unix://{tmp_path}/none.sock"}, "autonomy": "act"}
+    )
+    request = start(uuid4())
+    result = await perform_once(ledger, host.performer, request, beat, allowed)
+    assert not result.ok
+    assert "no Docker engine listens" in result.summary
+    assert [effect.state for effect in await ledger.list(request.plan_id)] == ["failed"]
+
+
+async def test_a_fault_of_ours_is_told_and_not_repeated(
+    database: Database, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> ActionResult:
+        raise KeyError("no such field")
+
+    monkeypatch.setattr(StartHandler, "perform", broken)
+    with pytest.raises(AmbiguousEffectError, match="BrainOps itself failed"):
+        await perform_once(EffectLedger(database), host.performer, start(uuid4()), beat, allowed)
+
+
+async def test_whether_it_happened_is_not_asked_for_ever(database: Database, tmp_path: Path) -> None:
+    ledger = EffectLedger(database)
+    host = one_host(database, tmp_path, patience_seconds=0.3)
+    run = {"kind": "docker", "container": "shop", "endpoint": f"unix://{tmp_path}/none.sock"}
+    host.services["shop"] = Service.model_validate({"run": run, "autonomy": "act"})
+    request = start(uuid4())
+    key = effect_key(request.plan_id, request.step)
+    await ledger.begin(request, key)
+    ContainerEffects((tmp_path / "state" / "services" / "shop").absolute()).write(
+        Effect(effect_key=key, previous=("a",))
+    )
+    with pytest.raises(AmbiguousEffectError, match="no Docker engine listens"):
+        await perform_once(ledger, host.performer, request, beat, allowed)
 
 
 async def test_long_activity_without_a_heartbeat_timeout_is_refused() -> None:

@@ -139,7 +139,7 @@ def test_stack_without_a_configuration_runs_is_one_and_stops_clean(machine: Mach
     assert info.ui_url is not None
     with urllib.request.urlopen(info.ui_url, timeout=5) as answer:
         assert b"<html" in answer.read()
-    assert "none: no services are watched; write brainops.yaml" in machine.said()
+    assert "none: no services are watched; write one with `brainops init`" in machine.said()
     assert {file.stem for file in machine.paths.logs.glob("*.log")} >= PARTS
 
     second = machine.run("up")
@@ -242,25 +242,52 @@ def test_taken_port_that_was_asked_for_is_refused_with_its_holder(machine: Machi
     assert f"pid {os.getpid()}" in wrong.stderr
 
 
-def test_service_outlives_the_stack(machine: Machine) -> None:
-    port = free_port()
-    command = json.dumps([sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)])
-    (machine.folder / "brainops.yaml").write_text(
-        "services:\n  web:\n    autonomy: act\n"
-        f"    run: {{kind: process, command: {command}}}\n"
-        f"    checks:\n      http: {{kind: http, url: 'http://127.0.0.1:{port}/'}}\n"
-    )
+def test_a_changed_file_is_applied_and_services_outlive_the_stack(machine: Machine) -> None:
+    first, second = free_port(), free_port()
+    write_services(machine, observed=(), acting=(first,))
     process, _ = machine.up_and_ready()
-    assert "started for the first time: web" in machine.said()
-    (service,) = [one for one in psutil.process_iter() if str(port) in one.cmdline() and "http.server" in one.cmdline()]
+    assert f"started for the first time: web-{first}" in machine.said()
+    before = {worker(process, role).pid for role in ("control", "host")}  # pyright: ignore[reportOptionalMemberAccess]
+    write_services(machine, observed=(first,), acting=(second,))
     try:
+        applied = machine.run("apply", "--json")
+        assert applied.returncode == 0, applied.stderr
+        assert json.loads(applied.stdout) == {
+            "new": [f"web-{second}"],
+            "gone": [],
+            "autonomy": [f"web-{first}"],
+            "kept": 0,
+        }
+        assert f"started for the first time: web-{second}" in machine.said()
+        assert before.isdisjoint({child.pid for child in children(process)})
+        (machine.folder / "brainops.yaml").write_text("servces: {}\n")
+        refused = machine.run("apply")
+        assert refused.returncode == 2
+        assert "did you mean services?" in refused.stderr
         process.terminate()
         assert process.wait(60) == 0
-        assert service.is_running()
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
-            assert answer.status == 200
+        for port in (first, second):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as answer:
+                assert answer.status == 200
     finally:
-        service.kill()
+        for one in psutil.process_iter():
+            with suppress(psutil.Error):
+                if "http.server" in one.cmdline() and {str(first), str(second)} & set(one.cmdline()):
+                    one.kill()
+
+
+def write_services(machine: Machine, observed: tuple[int, ...], acting: tuple[int, ...]) -> None:
+    """A web server on each of these ports; those of `acting` may be started."""
+    lines = ["services:"]
+    for port in (*observed, *acting):
+        command = json.dumps([sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port)])
+        lines += [
+            f"  web-{port}:",
+            f"    autonomy: {'act' if port in acting else 'observe'}",
+            f"    run: {{kind: process, command: {command}}}",
+            f"    checks:\n      http: {{kind: http, url: 'http://127.0.0.1:{port}/'}}",
+        ]
+    (machine.folder / "brainops.yaml").write_text("\n".join(lines) + "\n")
 
 
 def test_given_servers_are_used_and_not_started(machine: Machine, empty_database_url: str) -> None:

@@ -10,13 +10,17 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
+from brainops.checks.base import Subject
 from brainops.checks.probe import Prober
-from brainops.config.models import HttpCheck, ProcessCheck, Service, TcpCheck
+from brainops.checks.tcp import TcpProbe
+from brainops.config.checks import HttpCheck, ProcessCheck, TcpCheck
+from brainops.config.models import Service
 from brainops.config.paths import StatePaths
 from brainops.contracts.check import ProbeResult, Reason
-from brainops.services.process import ProcessAdapter
+from brainops.services.host import HostServices
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[None, None, None]]
 
@@ -46,9 +50,15 @@ async def serving(answer: Answer) -> AsyncGenerator[int]:
         await asyncio.gather(*handled)
 
 
+def probing() -> Prober:
+    """A prober that needs nothing of this host."""
+    nowhere = Path("nowhere")
+    return Prober(HostServices(StatePaths(nowhere), nowhere), nowhere)
+
+
 async def ask(answer: Answer, **check: object) -> ProbeResult:
-    async with serving(answer) as port, Prober() as prober:
-        return await prober.probe("web", http(port, **check), SERVICE, None)
+    async with serving(answer) as port, probing() as prober:
+        return await prober.look(SUBJECT, http(port, **check))
 
 
 def http(port: int, **check: object) -> HttpCheck:
@@ -88,6 +98,7 @@ async def reset(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 SERVICE = Service.model_validate({"run": {"command": ["sleep", "600"]}})
+SUBJECT = Subject("web", "health", SERVICE)
 OK = response("200 OK", b"all is well")
 
 
@@ -163,6 +174,23 @@ async def test_endless_headers_are_bounded(part: bytes) -> None:
     assert len(result.detail) <= 500
 
 
+@pytest.mark.parametrize(
+    ("head", "part"),
+    [
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 1000),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"extension=" * 1000),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+        (b"", b"\r\n" * 1000),
+    ],
+    ids=["chunks of a byte", "an endless chunk extension", "endless interim answers", "empty lines"],
+)
+async def test_what_never_ends_is_left(head: bytes, part: bytes) -> None:
+    before = psutil.Process().memory_info().rss
+    result = await ask(lambda reader, writer: endless(reader, writer, head, part), timeout="500ms")
+    assert result.ok or result.reason in (Reason.TIMEOUT, Reason.PROTOCOL), result
+    assert psutil.Process().memory_info().rss - before < 200_000_000
+
+
 async def test_a_compressed_bomb_is_not_unpacked() -> None:
     bomb = gzip.compress(b"\0" * 50_000_000)
     result = await ask(saying(response("200 OK", bomb, "Content-Encoding: gzip")), timeout="1s")
@@ -174,20 +202,20 @@ async def test_nobody_listens() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     tcp = TcpCheck.model_validate({"port": port, "host": "localhost"})
-    async with Prober() as prober:
+    async with probing() as prober:
         for check in (http(port), HttpCheck.model_validate({"url": f"http://localhost:{port}"}), tcp):
-            result = await prober.probe("web", check, SERVICE, None)
+            result = await prober.look(SUBJECT, check)
             assert result.reason is Reason.REFUSED, result
 
 
 async def test_a_name_that_does_not_exist_is_an_error() -> None:
-    async with Prober() as prober:
+    async with probing() as prober:
         for check in (
             HttpCheck.model_validate({"url": "http://no-such-host.invalid/", "timeout": "20s"}),
             HttpCheck.model_validate({"url": "http://[::1", "timeout": "20s"}),
             TcpCheck.model_validate({"host": "no-such-host.invalid", "port": 1, "timeout": "20s"}),
         ):
-            result = await prober.probe("web", check, SERVICE, None)
+            result = await prober.look(SUBJECT, check)
             assert result.reason is Reason.ERROR, result
             assert result.detail
 
@@ -198,45 +226,62 @@ async def test_tcp_passes_where_somebody_listens_and_times_out_where_nobody_acce
         full.listen(0)
         port = full.getsockname()[1]
         check = TcpCheck.model_validate({"port": port, "timeout": "100ms"})
-        async with Prober() as prober:
-            assert (await prober.probe("web", check, SERVICE, None)).ok
+        async with probing() as prober:
+            assert (await prober.look(SUBJECT, check)).ok
             # that one fills the queue, for nobody accepts it
-            assert (await prober.probe("web", check, SERVICE, None)).reason is Reason.TIMEOUT
+            assert (await prober.look(SUBJECT, check)).reason is Reason.TIMEOUT
 
 
 async def test_a_prober_is_used_inside_its_block() -> None:
     with pytest.raises(RuntimeError, match="async with"):
-        await Prober().probe("web", http(1), SERVICE, None)
+        await probing().look(SUBJECT, http(1))
 
 
 @pytest.fixture
-async def adapter(tmp_path: Path) -> AsyncIterator[ProcessAdapter]:
-    adapter = ProcessAdapter(StatePaths(tmp_path / "state"), tmp_path)
-    yield adapter
-    await adapter.stop("web", SERVICE)
+async def host(tmp_path: Path) -> AsyncIterator[HostServices]:
+    host = HostServices(StatePaths(tmp_path / "state"), tmp_path)
+    yield host
+    await host.stop("web", SERVICE)
 
 
-async def test_a_process_is_judged_by_its_life_its_state_and_its_memory(adapter: ProcessAdapter) -> None:
+async def test_a_process_is_judged_by_its_life_its_state_and_its_memory(host: HostServices) -> None:
     limited = Service.model_validate({"run": {"command": ["sleep", "600"]}, "limits": {"memory": "100kB"}})
-    async with Prober() as prober:
+    async with Prober(host, host.directory) as prober:
 
         async def look(service: Service = SERVICE) -> ProbeResult:
-            return await prober.probe("web", ProcessCheck(), service, adapter)
+            return await prober.look(Subject("web", "process", service), ProcessCheck())
 
         assert (await look()).reason is Reason.NOT_RUNNING
-        record = await adapter.start("web", SERVICE, "key-1")
+        run = await host.start("web", SERVICE, "key-1")
+        assert run.pid is not None
         assert (await look()).ok
-        heavy = await look(limited)
+        async with asyncio.timeout(20):  # what has just been executed has no memory yet
+            while (heavy := await look(limited)).ok:
+                await asyncio.sleep(0.01)
         assert heavy.reason is Reason.MEMORY
         assert "more than its limit of 100.0 kB" in heavy.detail
-        os.kill(record.pid, signal.SIGSTOP)
+        os.kill(run.pid, signal.SIGSTOP)
         deadline = time.monotonic() + 5
         while (suspended := await look()).ok and time.monotonic() < deadline:
             await asyncio.sleep(0.005)
         assert suspended.reason is Reason.TIMEOUT
         assert "suspended" in suspended.detail
-        os.kill(record.pid, signal.SIGKILL)
-        await adapter.exited("web")
+        os.kill(run.pid, signal.SIGKILL)
+        await host.ended("web", SERVICE)
         gone = await look()
         assert (gone.reason, gone.detail) == (Reason.EXITED, "killed by SIGKILL")
-        assert (await prober.probe("web", ProcessCheck(), SERVICE, None)).reason is Reason.ERROR
+        assert (
+            await prober.look(Subject("web", "process", SERVICE, here=False), ProcessCheck())
+        ).reason is Reason.ERROR
+
+
+async def test_a_fault_of_a_probe_is_told_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> ProbeResult:
+        raise RecursionError("too deep")
+
+    monkeypatch.setattr(TcpProbe, "look", broken)
+    service = Service.model_validate({"run": {"kind": "external"}})
+    async with Prober(HostServices(StatePaths(tmp_path / "state"), tmp_path), tmp_path) as prober:
+        result = await prober.look(Subject("shop", "port", service), TcpCheck(port=1))
+    assert (result.ok, result.reason) == (False, Reason.ERROR)
+    assert result.detail == "BrainOps itself failed to look: RecursionError: too deep"

@@ -37,6 +37,7 @@ from brainops.contracts.service import ServiceState, ServiceStatus
 from brainops.crew.store import CrewStore
 from brainops.database.engine import Database
 from brainops.effects.ledger import EffectLedger
+from brainops.incidents.alerts import AlertStore
 from brainops.incidents.store import IncidentStore
 from brainops.memory.deeds import DeedStore
 from brainops.memory.knowledge import KnowledgeStore
@@ -299,6 +300,33 @@ def test_an_incident_tells_its_story(cli: Cli) -> None:
     assert cli.json("incidents", "--service", "checkout", "--open")["incidents"] == []
 
 
+def test_an_incident_lists_the_alerts_that_are_part_of_it(cli: Cli) -> None:
+    def state(check: str, status: CheckStatus, seq: int, detail: str = "") -> CheckState:
+        return CheckState(service="store", check=check, status=status, seq=seq, detail=detail, since=datetime.now(UTC))
+
+    async def group(database: Database) -> PlanRef:
+        of = plan()
+        await IncidentStore(database).open(of, observation())
+        checks, alerts = CheckStore(database), AlertStore(database)
+        for check in ("back", "front"):
+            await checks.save_state(HOST, state(check, CheckStatus.FAILING, 1, f"{check} is closed"))
+        await alerts.place({("store", "front"): of.plan_id, ("store", "back"): of.plan_id})
+        await checks.save_state(HOST, state("back", CheckStatus.PASSING, 2))
+        assert await alerts.resolve(HOST) == 1
+        return of
+
+    cli.seed(configure)
+    of: PlanRef = cli.seed(group)
+    story = cli.text("incidents", str(of.plan_id))
+    assert "Alerts that are part of it" in story
+    assert "failing front is closed" in story
+    assert "over just now back is closed" in story
+    told = [
+        (alert["check"], alert["resolved_at"] is None) for alert in cli.json("incidents", str(of.plan_id))["alerts"]
+    ]
+    assert told == [("front", True), ("back", False)]
+
+
 @pytest.mark.parametrize(
     ("command", "sentence"),
     [
@@ -313,7 +341,7 @@ def test_an_incident_tells_its_story(cli: Cli) -> None:
         (["pause", "chekout"], "did you mean checkout?"),
         (["resume", "system_monitr"], "did you mean system_monitor?"),
         (["agents", "nobody"], "there is no agent"),
-        (["knowledge", "no/such/key"], "nothing is known"),
+        (["knowledge", "show", "no/such/key"], "nothing is known"),
         (["keys", "revoke", "nothing"], "no API key"),
         (["keys", "create", "x", "--expires", "soon"], "is not a duration"),
         (["run", "nothing"], "there is no workflow"),
@@ -393,8 +421,8 @@ def test_knowledge_and_agents_are_told(cli: Cli) -> None:
     cli.seed(configure)
     cli.seed(heal)
     assert "restart" in cli.text("knowledge")
-    assert "100 % of 1 times" in cli.text("knowledge", SIGNATURE.key)
-    assert cli.json("knowledge", SIGNATURE.key)["remedy"] == "restart"
+    assert "100 % of 1 times" in cli.text("knowledge", "show", SIGNATURE.key)
+    assert cli.json("knowledge", "show", SIGNATURE.key)["remedy"] == "restart"
     assert "no job yet" in cli.text("agents")
     assert cli.json("agents", "system_monitor")["has_job"] is True
     assert "watches and heals" in cli.text("agents", "system_monitor")
@@ -437,7 +465,7 @@ def test_a_key_is_shown_once_and_revoked(cli: Cli) -> None:
     listed = cli.text("keys", "list")
     assert "operate, read" in listed
     assert secret not in listed
-    assert "expires in 89 d" in listed
+    assert "expires in 90 d" in listed
     key = cli.json("keys", "list")["keys"][0]
     assert cli("keys", "revoke", key["id"]).exit_code == 0
     assert "revoked" in cli("keys", "list").stdout

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack
 from subprocess import Popen
 
 import pytest
@@ -150,3 +151,33 @@ async def test_a_server_that_hangs_is_not_ready(own_server: EmbeddedPostgres, st
         process.send_signal(signal.SIGCONT)
         await database.close()
         stop_server(process)
+
+
+async def test_connections_that_a_burst_opened_are_closed_when_they_are_not_needed(
+    app_url: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bursting = Database(app_url, pool_size=3)
+    session = text("SELECT pg_backend_pid() AS pid")
+    opened: list[int] = []
+
+    async def use_three() -> None:
+        async with AsyncExitStack() as held:
+            for _ in range(3):
+                connection = await held.enter_async_context(bursting.transaction())
+                opened.append((await connection.execute(session)).one().pid)
+
+    async def still_open() -> int:
+        known = {row["pid"] for row in await database.read(text("SELECT pid FROM pg_stat_activity"))}
+        return len(known & set(opened))
+
+    await use_three()
+    assert await still_open() == 3, "another burst may follow"
+    monkeypatch.setattr("brainops.database.engine.SPARE_SECONDS", 0.0)
+    await _one(bursting, "SELECT 1")  # what was needed until now: three
+    assert await still_open() == 3
+    await _one(bursting, "SELECT 1")  # and since then: one
+    while await still_open():  # a closed session may be seen for an instant
+        await asyncio.sleep(0.01)
+    await use_three()
+    assert len(set(opened)) == 6
+    await bursting.close()

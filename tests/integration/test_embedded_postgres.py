@@ -50,7 +50,7 @@ async def test_its_settings_bound_memory_disk_and_loss(state_paths: StatePaths) 
         with psycopg.connect(connection_string(postgres.owner_url)) as connection:
             found = dict(connection.execute("SELECT name, current_setting(name) FROM pg_settings").fetchall())
     assert (found["fsync"], found["synchronous_commit"], found["full_page_writes"]) == ("on", "on", "on")
-    assert (found["max_connections"], found["shared_buffers"], found["max_wal_size"]) == ("60", "32MB", "256MB")
+    assert (found["max_connections"], found["shared_buffers"], found["max_wal_size"]) == ("60", "16MB", "256MB")
     assert (found["listen_addresses"], found["password_encryption"]) == ("", "scram-sha-256")
 
 

@@ -25,9 +25,9 @@ from brainops.incidents.evidence import CAPTURE_SECONDS, EvidenceCollector, summ
 from brainops.incidents.folders import folder_bytes
 from brainops.incidents.ports import needed_ports
 from brainops.services import procfs
+from brainops.services.host import HostServices
 from brainops.services.known_good import KnownGoodFiles
 from brainops.services.known_good_store import KnownGoodStore
-from brainops.services.process import ProcessAdapter
 from brainops.storage.objects import ObjectStore
 
 WEB = """
@@ -68,14 +68,15 @@ def answers(port: int) -> bool:
 class House:
     """A host with services, each in a folder of its own, and the collector that looks at them."""
 
-    def __init__(self, folder: Path, database: Database, prober: Prober) -> None:
+    def __init__(self, folder: Path, database: Database, host: HostServices, prober: Prober) -> None:
         self.folder = folder
         self.paths = StatePaths(folder / "state")
-        self.adapter = ProcessAdapter(self.paths, folder)
+        self.host = host
+        self.adapter = host.processes.adapter
         self.objects = ObjectStore(self.paths.objects)
         self.known_good = KnownGoodFiles(KnownGoodStore(database), self.objects, folder)
         self.services: dict[str, Service] = {}
-        self.collector = EvidenceCollector(self.adapter, self.known_good, self.objects, prober, self.services, folder)
+        self.collector = EvidenceCollector(self.host, self.known_good, self.objects, prober, self.services, folder)
 
     def declare(self, name: str, *command: str, **fields: Any) -> Service:
         """Declare a service with its folder."""
@@ -105,8 +106,9 @@ class House:
 
 @pytest.fixture
 async def house(tmp_path: Path, database: Database) -> AsyncIterator[House]:
-    async with Prober() as prober:
-        house = House(tmp_path, database, prober)
+    host = HostServices(StatePaths(tmp_path / "state"), tmp_path)
+    async with Prober(host, tmp_path) as prober:
+        house = House(tmp_path, database, host, prober)
         yield house
         for name, service in house.services.items():
             await house.adapter.stop(name, service)
@@ -204,7 +206,7 @@ async def test_a_look_that_was_cut_short_says_nothing(house: House) -> None:
     await house.web("api")
     url = house.services["api"].checks["web"].model_dump()["url"]
     slow = {"kind": "http", "url": url, "timeout": "30s"}
-    command = house.services["api"].run.command
+    command = house.services["api"].process_run.command
     house.declare("api", *command, checks={"web": slow}, ports=[port])
     (house.folder / "api" / "mode").write_text("hang")
     began = time.perf_counter()
@@ -253,8 +255,8 @@ async def test_files_and_folders_are_compared_with_what_was_declared(house: Hous
 async def test_what_is_lost_leaves_its_fact_open(house: House, tmp_path: Path) -> None:
     lost = Database(f"postgresql+psycopg://nobody@127.0.0.1:{free_port()}/gone")
     known_good = KnownGoodFiles(KnownGoodStore(lost), house.objects, tmp_path)
-    async with Prober() as prober:
-        collector = EvidenceCollector(house.adapter, known_good, house.objects, prober, house.services, tmp_path)
+    async with Prober(house.host, tmp_path) as prober:
+        collector = EvidenceCollector(house.host, known_good, house.objects, prober, house.services, tmp_path)
         await _loses_only_what_is_lost(house, collector)
     await lost.close()
 
@@ -297,3 +299,12 @@ def test_ports_are_those_declared_and_those_that_checks_ask_on_this_machine() ->
     }
     service = Service.model_validate({"run": {"command": ["x"]}, "ports": [80], "checks": checks})
     assert needed_ports(service) == (80, 81, 443, 83, 85)
+
+
+async def test_a_service_whose_state_nobody_tells_is_unseen_within_the_time_of_evidence(house: House) -> None:
+    run = {"kind": "command", "start": ["true"], "stop": ["true"], "status": ["sleep", "600"], "timeout": "25s"}
+    house.services["stuck"] = Service.model_validate({"run": run})
+    async with asyncio.timeout(20):
+        evidence = await house.capture("stuck")
+    assert evidence.state.status is ServiceStatus.UNSEEN
+    assert "nobody told in time" in evidence.state.detail

@@ -1,6 +1,7 @@
 """Deeds, decisions and knowledge, on a real server."""
 
 from datetime import UTC, datetime, timedelta
+from unittest import mock
 from uuid import uuid4
 
 import pytest
@@ -12,10 +13,11 @@ from brainops.contracts.check import Observation
 from brainops.contracts.incident import AttemptRecord, DecisionRecord, FaultKind, KnownRemedy, PlanRef, Signature
 from brainops.contracts.recording import WorkRecord
 from brainops.database.engine import Database
-from brainops.errors import NotFoundError
+from brainops.errors import ConflictError, NotFoundError
 from brainops.incidents.store import IncidentStore
 from brainops.memory.deeds import DeedStore
-from brainops.memory.knowledge import KnowledgeStore
+from brainops.memory.knowledge import MOST_COMPARED, KnowledgeStore, ToldKnowledge
+from brainops.memory.similarity import similarity
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 SIGNATURE = Signature(key="crash/process/exited/5f1c", kind=FaultKind.CRASH, description="it ended")
@@ -93,7 +95,9 @@ async def test_a_decision_keeps_its_alternatives_and_is_not_doubled_by_a_retry(d
     assert lines[0].alternatives == ("restore_files",)
 
 
-async def tried(database: Database, remedy: str, *, helped: bool, service: str = "api") -> PlanRef:
+async def tried(
+    database: Database, remedy: str, *, helped: bool, service: str = "api", signature: Signature = SIGNATURE
+) -> PlanRef:
     """An incident in which one remedy was tried and learned from, as the workflow does it."""
     plan = plan_of(service)
     incidents = IncidentStore(database)
@@ -103,7 +107,7 @@ async def tried(database: Database, remedy: str, *, helped: bool, service: str =
     await incidents.record_attempt(
         AttemptRecord(
             plan=plan,
-            signature=SIGNATURE,
+            signature=signature,
             remedy=remedy,
             action_class=ActionClass.RESTART,
             first_step=1,
@@ -111,12 +115,12 @@ async def tried(database: Database, remedy: str, *, helped: bool, service: str =
         )
     )
     actions = [RestartService(service=service)]
-    await KnowledgeStore(database).learn(plan, SIGNATURE, remedy, list(actions), "it crashed", helped)
+    await KnowledgeStore(database).learn(plan, signature, remedy, list(actions), "it crashed", helped)
     return plan
 
 
 async def test_nothing_is_known_of_a_new_signature(database: Database) -> None:
-    knowledge = await KnowledgeStore(database).lookup(SIGNATURE.key)
+    knowledge = await KnowledgeStore(database).lookup(SIGNATURE)
     assert (knowledge.best, knowledge.remedies, knowledge.usage_count) == ("", (), 0)
     with pytest.raises(NotFoundError, match="nothing is known"):
         await KnowledgeStore(database).get(SIGNATURE.key)
@@ -127,7 +131,7 @@ async def test_what_helped_is_known_and_comes_first(database: Database) -> None:
     await tried(database, "restart", helped=False)
     await tried(database, "restore_files", helped=True)
     await tried(database, "restore_files", helped=True)
-    known = await store.lookup(SIGNATURE.key)
+    known = await store.lookup(SIGNATURE)
     assert known.best == "restore_files"
     assert known.remedies == (
         KnownRemedy(remedy="restore_files", successes=2),
@@ -149,7 +153,7 @@ async def test_what_does_not_help_any_more_loses_its_rate(database: Database) ->
 async def test_a_remedy_that_never_helped_teaches_no_solution(database: Database) -> None:
     store = KnowledgeStore(database)
     await tried(database, "restart", helped=False)
-    assert (await store.lookup(SIGNATURE.key)).best == ""
+    assert (await store.lookup(SIGNATURE)).best == ""
     assert await store.list(10) == []
 
 
@@ -163,5 +167,127 @@ async def test_learning_the_same_twice_counts_one_use(database: Database) -> Non
 async def test_a_lookup_for_one_service_counts_only_what_was_tried_there(database: Database) -> None:
     await tried(database, "restart", helped=True, service="api")
     await tried(database, "restart", helped=False, service="web")
-    known = await KnowledgeStore(database).lookup(SIGNATURE.key, service="web")
+    known = await KnowledgeStore(database).lookup(SIGNATURE, service="web")
     assert known.remedies == (KnownRemedy(remedy="restart", failures=1),)
+
+
+def crash(digest: str, line: str, ending: str = "exit 1") -> Signature:
+    key = f"crash/process/exited/{digest}"
+    return Signature(key=key, kind=FaultKind.CRASH, description=line, template=line, ending=ending)
+
+
+IN_PYTHON = crash("aa01", "OSError: [Errno <n>] Address already in use")
+IN_GO = crash("aa02", "panic: listen tcp <n>: bind: address already in use", ending="exit 2")
+OTHER = crash("aa03", "panic: open <path>: permission denied")
+
+
+async def test_a_similar_signature_finds_what_helped_there(database: Database) -> None:
+    store = KnowledgeStore(database)
+    await tried(database, "free_port", helped=True, signature=IN_PYTHON)
+    await tried(database, "restart", helped=True, signature=OTHER)
+    known = await store.lookup(IN_GO)
+    (like,) = known.remedies
+    assert (like.remedy, like.successes, like.like) == ("free_port", 1, IN_PYTHON.key)
+    assert 0.75 <= like.similarity < 1
+    assert (known.best, known.usage_count) == ("", 0)
+
+
+async def test_an_equal_signature_always_wins_and_one_that_was_healed_by_likeness_has_its_own_entry(
+    database: Database,
+) -> None:
+    store = KnowledgeStore(database)
+    await tried(database, "free_port", helped=True, signature=IN_PYTHON)
+    await tried(database, "free_port", helped=True, signature=IN_GO)
+    known = await store.lookup(IN_GO)
+    assert known.remedies == (KnownRemedy(remedy="free_port", successes=1),)
+    assert known.best == "free_port"
+    assert (await store.get(IN_GO.key)).template == IN_GO.template
+
+
+async def test_a_remedy_that_failed_against_this_very_one_is_not_taken_over(database: Database) -> None:
+    await tried(database, "free_port", helped=True, signature=IN_PYTHON)
+    await tried(database, "free_port", helped=False, signature=IN_GO)
+    known = await KnowledgeStore(database).lookup(IN_GO)
+    assert known.remedies == (KnownRemedy(remedy="free_port", failures=1),)
+
+
+async def test_a_retired_entry_is_kept_and_never_used_until_it_is_brought_back(database: Database) -> None:
+    store = KnowledgeStore(database)
+    await tried(database, "free_port", helped=True, signature=IN_PYTHON)
+    before = await store.get(IN_PYTHON.key)
+    await store.retire(IN_PYTHON.key, "it killed the wrong one")
+    await tried(database, "restart", helped=True, signature=IN_PYTHON)
+    assert (await store.lookup(IN_PYTHON)).remedies == ()
+    assert (await store.lookup(IN_GO)).remedies == ()
+    kept = await store.get(IN_PYTHON.key)
+    assert (kept.remedy, kept.usage_count, kept.retired_reason) == ("free_port", 1, "it killed the wrong one")
+    assert await store.list(10) == []
+    assert await store.list(10, retired=True) == [kept]
+    with pytest.raises(ConflictError, match="retired already"):
+        await store.retire(IN_PYTHON.key, "")
+    await store.bring_back(IN_PYTHON.key)
+    assert await store.get(IN_PYTHON.key) == before
+    assert (await store.lookup(IN_PYTHON)).best == "free_port"
+    with pytest.raises(ConflictError, match="is not retired"):
+        await store.bring_back(IN_PYTHON.key)
+    with pytest.raises(NotFoundError):
+        await store.retire("no/such/key", "")
+
+
+async def test_what_a_person_says_counts_as_one_success_and_is_not_overwritten(database: Database) -> None:
+    store = KnowledgeStore(database)
+    told = ToldKnowledge(signature=IN_PYTHON, remedy="free_port", solution="end what holds the port")
+    await store.add(told, "person:mira")
+    assert (await store.lookup(IN_PYTHON)).remedies == (KnownRemedy(remedy="free_port", successes=1),)
+    assert [known.remedy for known in (await store.lookup(IN_GO)).remedies] == ["free_port"]
+    with pytest.raises(ConflictError, match="brainops knowledge edit"):
+        await store.add(told, "person:mira")
+    await tried(database, "restart", helped=True, signature=IN_PYTHON)
+    entry = await store.get(IN_PYTHON.key)
+    assert (entry.origin, entry.author, entry.remedy) == ("person", "person:mira", "free_port")
+    assert (entry.solution, entry.usage_count) == ("end what holds the port", 1)
+    assert {known.remedy for known in (await store.lookup(IN_PYTHON)).remedies} == {"free_port", "restart"}
+
+
+async def test_what_is_exported_is_known_elsewhere(database: Database, owner_url: str, app_url: str) -> None:
+    await tried(database, "free_port", helped=True, signature=IN_PYTHON)
+    await tried(database, "free_port", helped=False, signature=IN_PYTHON)
+    await tried(database, "restart", helped=True, signature=OTHER)
+    exported = [told async for told in KnowledgeStore(database).all_told()]
+    assert [(told.signature.key, told.successes, told.failures) for told in exported] == [
+        (IN_PYTHON.key, 1, 1),
+        (OTHER.key, 1, 0),
+    ]
+    elsewhere = Database(app_url, tenant_id="elsewhere")
+    try:
+        store = KnowledgeStore(elsewhere)
+        done = await store.take_over(exported, "person:mira", replace=False)
+        assert done.added == (IN_PYTHON.key, OTHER.key)
+        assert (await store.lookup(OTHER)).best == "restart"
+        assert (await store.get(OTHER.key)).origin == "import"
+        again = await store.take_over(exported, "person:mira", replace=False)
+        assert (again.added, again.kept) == ((), (IN_PYTHON.key, OTHER.key))
+        assert (await store.take_over(exported, "person:mira", replace=True)).replaced == again.kept
+    finally:
+        await elsewhere.close()
+
+
+async def test_an_import_is_taken_over_whole_or_not_at_all(database: Database) -> None:
+    store = KnowledgeStore(database)
+    good = ToldKnowledge(signature=IN_PYTHON, remedy="free_port", solution="s")
+    bad = ToldKnowledge(signature=IN_GO, remedy="restart", solution="Postgres keeps no \0 in a text")
+    with pytest.raises(Exception, match="NUL"):
+        await store.take_over([good, bad], "person:mira", replace=False)
+    assert await store.list(10) == []
+
+
+async def test_a_hundred_thousand_comparisons_are_not_made(database: Database) -> None:
+    store = KnowledgeStore(database)
+    many = [
+        ToldKnowledge(signature=crash(f"{number:08x}", f"word{number} breaks"), remedy="restart", solution="s")
+        for number in range(MOST_COMPARED + 50)
+    ]
+    await store.take_over(many, "person:mira", replace=False)
+    with mock.patch("brainops.memory.knowledge.similarity", wraps=similarity) as compared:
+        await store.lookup(IN_GO)
+    assert compared.call_count == MOST_COMPARED

@@ -36,6 +36,7 @@ from brainops.errors import AmbiguousEffectError, NotAllowedError, NotFoundError
 from brainops.incidents.ports import PortInspector
 from brainops.remedies.performer import ActionPerformer
 from brainops.services import procfs
+from brainops.services.host import HostServices
 from brainops.services.known_good import KnownGoodFiles
 from brainops.services.known_good_store import KnownGoodStore
 from brainops.services.process import ProcessAdapter
@@ -83,7 +84,8 @@ class House:
         self.folder = folder
         self.port = free_port()
         self.paths = StatePaths(folder / "state")
-        self.adapter = ProcessAdapter(self.paths, folder)
+        self.host = HostServices(self.paths, folder)
+        self.adapter = self.host.processes.adapter
         self.objects = ObjectStore(self.paths.objects)
         self.known_good = KnownGoodFiles(KnownGoodStore(database), self.objects, folder)
         self.services: dict[str, Service] = {}
@@ -98,7 +100,7 @@ class House:
     def performer(self, charter: frozenset[ActionClass] = frozenset(ActionClass)) -> ActionPerformer:
         """As a new worker has it."""
         return ActionPerformer(
-            ProcessAdapter(self.paths, self.folder),
+            HostServices(self.paths, self.folder),
             self.known_good,
             self.services,
             self.paths,
@@ -225,7 +227,7 @@ async def test_an_unrelated_process_is_never_ended(
     house: House, holder: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     stranger = holder()
-    facts = PortInspector(house.adapter, house.services).facts("api", house.services["api"], house.port)
+    facts = await PortInspector(house.host, house.services).facts("api", house.services["api"], house.port)
     assert (facts.holder_pid, facts.may_be_ended) == (stranger.pid, False)
     with pytest.raises(NotAllowedError, match=r"services\.api\.may_end"):
         await house.performer().perform(request(free(house), ActionClass.FREE_PORT), "key", no_beat)
@@ -236,7 +238,7 @@ async def test_another_brainops_processes_are_not_ours(
     house: House, holder: Callable[..., subprocess.Popen[bytes]]
 ) -> None:
     holder(BRAINOPS_SERVICE="api", BRAINOPS_EFFECT_KEY="of-another-installation")
-    facts = PortInspector(house.adapter, house.services).facts("api", house.services["api"], house.port)
+    facts = await PortInspector(house.host, house.services).facts("api", house.services["api"], house.port)
     assert not facts.may_be_ended
 
 
@@ -246,7 +248,7 @@ async def test_what_an_earlier_start_left_behind_is_ours(
     await house.adapter.start("api", house.services["api"], "earlier")
     await house.adapter.stop("api", house.services["api"])
     stray = holder(BRAINOPS_SERVICE="api", BRAINOPS_EFFECT_KEY="earlier")
-    facts = PortInspector(house.adapter, house.services).facts("api", house.services["api"], house.port)
+    facts = await PortInspector(house.host, house.services).facts("api", house.services["api"], house.port)
     assert facts.may_be_ended
     await house.performer().perform(request(free(house), ActionClass.FREE_PORT), "key", no_beat)
     assert stray.wait(5) == -signal.SIGTERM
@@ -257,11 +259,11 @@ async def test_a_service_that_runs_is_no_stray_of_its_neighbour(house: House) ->
     house.declare("api", ports=[house.port], may_end=["*create_server*"])
     await house.adapter.start("store", house.services["store"], "k")
     await until(lambda: procfs.listeners(house.port))
-    facts = PortInspector(house.adapter, house.services).facts("api", house.services["api"], house.port)
+    facts = await PortInspector(house.host, house.services).facts("api", house.services["api"], house.port)
     assert facts.holder_pid is not None
     assert not facts.holder_is_service
     assert not facts.may_be_ended
-    own = PortInspector(house.adapter, house.services).facts("store", house.services["store"], house.port)
+    own = await PortInspector(house.host, house.services).facts("store", house.services["store"], house.port)
     assert own.holder_is_service
 
 

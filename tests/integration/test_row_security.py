@@ -32,7 +32,14 @@ def insert(connection: Connection, table: Table, tenant: str) -> None:
         for column in table.columns
         if column.name == "tenant_id" or not (column.nullable or column.server_default is not None or column.identity)
     ]
-    values = [tenant if column.name == "tenant_id" else _any_value(column.type, column.name) for column in columns]
+    values = [
+        tenant
+        if column.name == "tenant_id"
+        else _STATES.get(table.name)
+        if column.name == "state" and table.name in _STATES
+        else _any_value(column.type)
+        for column in columns
+    ]
     statement = sql.SQL("INSERT INTO brainops.{} ({}) VALUES ({})").format(
         sql.Identifier(table.name),
         sql.SQL(", ").join(sql.Identifier(column.name) for column in columns),
@@ -41,13 +48,15 @@ def insert(connection: Connection, table: Table, tenant: str) -> None:
     connection.execute(statement, values)
 
 
-def _any_value(kind: Any, name: str) -> Any:  # values and column types of every sort
+_STATES = {"effects": "begun", "notices": "pending"}
+"""Of tables that allow only some words."""
+
+
+def _any_value(kind: Any) -> Any:  # values and column types of every sort
     if isinstance(kind, JSONB):
         return json.dumps({})
     if isinstance(kind, ARRAY):
         return ["read"]
-    if name == "state":
-        return "begun"
     by_type: dict[str, Any] = {
         "Uuid": "00000000-0000-4000-8000-000000000001",
         "DateTime": "now",

@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import text
 
 from brainops.access.keys import KeyStore, Scope
-from brainops.config.models import ProcessRun, Service
+from brainops.config.models import Service
+from brainops.config.runs import ProcessRun
 from brainops.contracts.agent import ActionClass, AgentState, Autonomy, Budget
 from brainops.crew.store import CrewStore
 from brainops.database.engine import Database

@@ -22,7 +22,7 @@ from brainops.contracts.incident import DependencyFacts, Evidence, Verification
 from brainops.contracts.service import ServiceState, ServiceStatus
 from brainops.errors import NotFoundError
 from brainops.incidents.verification import STABLE_SECONDS, Verifier
-from brainops.services.process import ProcessAdapter
+from brainops.services.host import HostServices
 
 WEB = """
 import http.server, os, pathlib, sys, threading, time
@@ -52,11 +52,11 @@ def free_port() -> int:
 class House:
     """A host with web services and a verifier."""
 
-    def __init__(self, folder: Path, prober: Prober) -> None:
+    def __init__(self, folder: Path, host: HostServices, prober: Prober) -> None:
         self.folder = folder
-        self.adapter = ProcessAdapter(StatePaths(folder / "state"), folder)
+        self.adapter = host.processes.adapter
         self.services: dict[str, Service] = {}
-        self.verifier = Verifier(prober, self.adapter, self.services)
+        self.verifier = Verifier(prober, host, self.services)
 
     async def start(self, name: str, *arguments: str, **fields: Any) -> None:
         """Start a web service that begins to listen after `arguments[0]` seconds."""
@@ -90,8 +90,9 @@ def evidence(name: str, status: ServiceStatus = ServiceStatus.RUNNING, **fields:
 
 @pytest.fixture
 async def house(tmp_path: Path) -> AsyncIterator[House]:
-    async with Prober() as prober:
-        house = House(tmp_path, prober)
+    host = HostServices(StatePaths(tmp_path / "state"), tmp_path)
+    async with Prober(host, tmp_path) as prober:
+        house = House(tmp_path, host, prober)
         yield house
         for name, service in house.services.items():
             await house.adapter.stop(name, service)

@@ -7,18 +7,21 @@ import time
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from brainops.checks.base import Subject
 from brainops.checks.outbox import Reachability, Samples
 from brainops.checks.watched import CheckConfig
 from brainops.checks.watcher import Look, Watcher
 from brainops.config.models import Service
 from brainops.config.paths import StatePaths
 from brainops.contracts.check import CheckState, CheckStatus, Observation, ProbeResult, Reason, Sample
-from brainops.errors import UnavailableError
+from brainops.errors import ActionError, UnavailableError
+from brainops.services.host import HostServices
 from brainops.services.process import ProcessAdapter
 
 OK = ProbeResult(ok=True, latency_ms=1)
@@ -81,25 +84,30 @@ def witness() -> Witness:
 
 
 @pytest.fixture
-async def adapter(tmp_path: Path) -> AsyncIterator[ProcessAdapter]:
+async def host(tmp_path: Path) -> AsyncIterator[HostServices]:
     paths = StatePaths(tmp_path / "state")
-    adapter = ProcessAdapter(paths, tmp_path)
-    yield adapter
+    host = HostServices(paths, tmp_path)
+    yield host
     for folder in paths.services.glob("*"):
-        await adapter.stop(folder.name, make_service())
+        await host.stop(folder.name, make_service())
+
+
+@pytest.fixture
+def adapter(host: HostServices) -> ProcessAdapter:
+    return host.processes.adapter
 
 
 @asynccontextmanager
 async def watching(
     witness: Witness,
-    adapter: ProcessAdapter,
+    host: HostServices,
     service: Service,
     look: Look | None = None,
     previous: list[CheckState] | None = None,
 ) -> AsyncGenerator[Watcher]:
     watcher = Watcher(
         {"shop": service},
-        adapter,
+        host,
         on_change=witness.on_change,
         on_samples=witness.on_samples,
         on_healthy=witness.on_healthy,
@@ -119,17 +127,19 @@ def scripted(answer: Callable[[int], ProbeResult]) -> tuple[Look, dict[str, int]
     """Answers the n-th probe of the http check with `answer(n)`, and the process check with ok."""
     counts: dict[str, int] = defaultdict(int)
 
-    async def look(name: str, check: CheckConfig, service: Service) -> ProbeResult:
+    async def look(subject: Subject, check: CheckConfig) -> ProbeResult:
         counts[check.kind] += 1
         return answer(counts["http"]) if check.kind == "http" else OK
 
     return look, counts
 
 
-async def test_an_exit_is_told_at_once_and_with_its_cause(adapter: ProcessAdapter, witness: Witness) -> None:
+async def test_an_exit_is_told_at_once_and_with_its_cause(
+    host: HostServices, adapter: ProcessAdapter, witness: Witness
+) -> None:
     service = make_service()
     record = await adapter.start("shop", service, "key-1")
-    async with watching(witness, adapter, service):
+    async with watching(witness, host, service):
         await asyncio.sleep(0.05)
         killed_at = time.perf_counter()
         os.kill(record.pid, signal.SIGKILL)
@@ -139,13 +149,13 @@ async def test_an_exit_is_told_at_once_and_with_its_cause(adapter: ProcessAdapte
     assert (exit_seen.failing, exit_seen.reason, exit_seen.detail) == (True, Reason.EXITED, "killed by SIGKILL")
 
 
-async def test_each_start_is_followed_however_short_it_lives(adapter: ProcessAdapter, witness: Witness) -> None:
+async def test_each_start_is_followed_however_short_it_lives(
+    host: HostServices, adapter: ProcessAdapter, witness: Witness
+) -> None:
     service = make_service(process_interval="20ms")
-    async with watching(witness, adapter, service) as watcher:
+    async with watching(witness, host, service) as watcher:
         for index in range(3):
             record = await adapter.start("shop", service, f"key-{index}")
-            if index == 1:  # the others are noticed without being told
-                watcher.notify_started("shop")
             await witness.until(lambda: watcher.snapshot()[0].status is CheckStatus.PASSING)
             os.kill(record.pid, signal.SIGKILL)
             await witness.until(lambda: watcher.snapshot()[0].status is CheckStatus.FAILING)
@@ -154,24 +164,24 @@ async def test_each_start_is_followed_however_short_it_lives(adapter: ProcessAda
 
 
 async def test_an_exit_that_happened_while_nobody_watched_is_told_at_once(
-    adapter: ProcessAdapter, witness: Witness
+    host: HostServices, adapter: ProcessAdapter, witness: Witness
 ) -> None:
     service = make_service()
     record = await adapter.start("shop", service, "key-1")
     os.kill(record.pid, signal.SIGKILL)
     await adapter.exited("shop")
     was = CheckState(service="shop", check="process", status=CheckStatus.PASSING, seq=7, since=datetime.now(UTC))
-    async with watching(witness, adapter, service, previous=[was]):
+    async with watching(witness, host, service, previous=[was]):
         await witness.until(lambda: witness.of("process"))
     assert witness.of("process") == [(8, True, Reason.EXITED)]
 
 
 async def test_a_stop_by_brainops_is_no_failure_unless_nothing_follows(
-    adapter: ProcessAdapter, witness: Witness
+    host: HostServices, adapter: ProcessAdapter, witness: Witness
 ) -> None:
     service = make_service(process_interval="400ms")
     await adapter.start("shop", service, "key-1")
-    async with watching(witness, adapter, service):
+    async with watching(witness, host, service):
         await witness.until(lambda: witness.of("process"))
         await adapter.stop("shop", service)
         await adapter.start("shop", service, "key-2")
@@ -182,37 +192,33 @@ async def test_a_stop_by_brainops_is_no_failure_unless_nothing_follows(
     assert witness.of("process")[1] == (2, True, Reason.EXITED)
 
 
-async def test_a_service_that_was_never_started_fails_after_confirmation(
-    adapter: ProcessAdapter, witness: Witness
-) -> None:
-    async with watching(witness, adapter, make_service(process_interval="20ms")):
+async def test_a_service_that_was_never_started_fails_after_confirmation(host: HostServices, witness: Witness) -> None:
+    async with watching(witness, host, make_service(process_interval="20ms")):
         await witness.until(lambda: witness.of("process"))
     assert witness.of("process") == [(1, True, Reason.NOT_RUNNING)]
 
 
-async def test_noise_turns_nothing(adapter: ProcessAdapter, witness: Witness) -> None:
+async def test_noise_turns_nothing(host: HostServices, witness: Witness) -> None:
     slow_within_limits = ProbeResult(ok=True, latency_ms=900)
     look, counts = scripted(lambda n: BAD if n % 3 == 0 else slow_within_limits)
-    async with watching(witness, adapter, make_service(), look):
+    async with watching(witness, host, make_service(), look):
         await witness.until(lambda: counts["http"] > 30)
     assert witness.of("web") == [(1, False, Reason.NONE)]
 
 
-async def test_a_failure_and_its_end_are_told_once_each(adapter: ProcessAdapter, witness: Witness) -> None:
+async def test_a_failure_and_its_end_are_told_once_each(host: HostServices, witness: Witness) -> None:
     look, counts = scripted(lambda n: BAD if 5 <= n < 15 else OK)
-    async with watching(witness, adapter, make_service(), look):
+    async with watching(witness, host, make_service(), look):
         await witness.until(lambda: counts["http"] > 25)
     assert witness.of("web") == [(1, False, Reason.NONE), (2, True, Reason.STATUS), (3, False, Reason.NONE)]
 
 
-async def test_another_watch_goes_on_without_telling_known_failures_again(
-    adapter: ProcessAdapter, witness: Witness
-) -> None:
+async def test_another_watch_goes_on_without_telling_known_failures_again(host: HostServices, witness: Witness) -> None:
     look, counts = scripted(lambda n: BAD if n < 10 else OK)
     was = CheckState(
         service="shop", check="web", status=CheckStatus.FAILING, seq=41, reason=Reason.RESET, since=datetime.now(UTC)
     )
-    async with watching(witness, adapter, make_service(), look, [was]) as watcher:
+    async with watching(witness, host, make_service(), look, [was]) as watcher:
         await witness.until(lambda: counts["http"] > 5)
         assert witness.of("web") == []
         known = watcher.snapshot()[1]
@@ -226,9 +232,9 @@ async def test_another_watch_goes_on_without_telling_known_failures_again(
     assert witness.of("web") == [(42, False, Reason.NONE)]
 
 
-async def test_a_failure_that_nobody_works_on_is_counted_anew(adapter: ProcessAdapter, witness: Witness) -> None:
+async def test_a_failure_that_nobody_works_on_is_counted_anew(host: HostServices, witness: Witness) -> None:
     look, _ = scripted(lambda _: BAD)
-    async with watching(witness, adapter, make_service(), look) as watcher:
+    async with watching(witness, host, make_service(), look) as watcher:
         await witness.until(lambda: witness.of("web"))
         again = watcher.announce_again("shop", "web")
         assert again is not None
@@ -240,18 +246,17 @@ async def test_a_failure_that_nobody_works_on_is_counted_anew(adapter: ProcessAd
 
 
 async def test_while_the_database_is_away_the_newest_change_and_the_samples_wait(
-    adapter: ProcessAdapter, witness: Witness, monkeypatch: pytest.MonkeyPatch
+    host: HostServices, witness: Witness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("brainops.checks.outbox.SAMPLES_INTERVAL_SECONDS", 0.05)
     look, counts = scripted(lambda n: BAD if n < 12 else OK)
     witness.away = True
-    async with watching(witness, adapter, make_service(), look) as watcher:
+    async with watching(witness, host, make_service(), look) as watcher:
         await witness.until(lambda: counts["http"] > 15)
         assert witness.refused > 2
         assert watcher.announce_again("shop", "web") is None
         witness.away = False
         await witness.until(lambda: witness.of("web") and len(witness.samples) > 15)
-        assert watcher.dropped_samples == 0
     assert witness.of("web")[-1] == (2, False, Reason.NONE)  # 1 was superseded or told before
     times = [sample.at for sample in witness.samples if sample.check == "web"]
     assert times == sorted(times)
@@ -271,16 +276,16 @@ async def test_waiting_samples_are_bounded_and_the_oldest_go(witness: Witness) -
     assert samples.dropped == 2
 
 
-async def test_probes_keep_their_schedule_however_long_they_take(adapter: ProcessAdapter, witness: Witness) -> None:
+async def test_probes_keep_their_schedule_however_long_they_take(host: HostServices, witness: Witness) -> None:
     begun: list[float] = []
 
-    async def look(name: str, check: CheckConfig, service: Service) -> ProbeResult:
+    async def look(subject: Subject, check: CheckConfig) -> ProbeResult:
         if check.kind == "http":
             begun.append(time.monotonic())
             await asyncio.sleep(0.12 if len(begun) == 3 else 0.02)  # the third one misses the slot of the next
         return OK
 
-    async with watching(witness, adapter, make_service(http_interval="50ms"), look):
+    async with watching(witness, host, make_service(http_interval="50ms"), look):
         await witness.until(lambda: len(begun) > 12)
     slots = [(moment - begun[0]) / 0.05 for moment in begun]
     late = sorted(slot - int(slot + 0.1) for slot in slots)
@@ -288,8 +293,28 @@ async def test_probes_keep_their_schedule_however_long_they_take(adapter: Proces
     assert slots[12] > 13.9
 
 
+async def test_what_cannot_be_kept_of_a_healthy_service_stops_no_watch(
+    host: HostServices, adapter: ProcessAdapter, witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("brainops.checks.watcher._UPKEEP_SECONDS", 0.02)
+    tried: list[str] = []
+
+    async def refused(service: str) -> None:
+        tried.append(service)
+        raise ActionError("the engine refuses to remove the container that was replaced")
+
+    monkeypatch.setattr(witness, "on_healthy", refused)
+    service = make_service(files=[{"path": "missing"}], keep_good_after="1ms", process_interval="20ms")
+    look, _ = scripted(lambda _: OK)
+    await adapter.start("shop", service, "key-1")
+    async with watching(witness, host, service, look):
+        await witness.until(lambda: tried)
+        await asyncio.sleep(0.1)
+        assert tried == ["shop"]
+
+
 async def test_a_healthy_service_is_told_once_for_each_start_and_version_of_its_files(
-    adapter: ProcessAdapter, witness: Witness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: HostServices, adapter: ProcessAdapter, witness: Witness, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("brainops.checks.watcher._UPKEEP_SECONDS", 0.02)
     settings = tmp_path / "settings.json"
@@ -299,12 +324,12 @@ async def test_a_healthy_service_is_told_once_for_each_start_and_version_of_its_
     look, _ = scripted(lambda _: OK if healthy else BAD)
     begun = time.monotonic()
     await adapter.start("shop", service, "key-1")
-    async with watching(witness, adapter, make_service(keep_good_after="100ms"), look):
+    async with watching(witness, host, make_service(keep_good_after="100ms"), look):
         await asyncio.sleep(0.15)
     assert witness.healthy == []  # it declares no files
 
     service = service.model_copy(update={"checks": make_service(process_interval="20ms").checks})
-    async with watching(witness, adapter, service, look):
+    async with watching(witness, host, service, look):
         await witness.until(lambda: witness.healthy)
         assert time.monotonic() - begun > 0.1
         await asyncio.sleep(0.1)
@@ -323,7 +348,7 @@ async def test_a_healthy_service_is_told_once_for_each_start_and_version_of_its_
         await witness.until(lambda: len(witness.healthy) == 3)
 
 
-async def test_a_mistake_in_a_callback_ends_the_watch(adapter: ProcessAdapter) -> None:
+async def test_a_mistake_in_a_callback_ends_the_watch(host: HostServices) -> None:
     async def broken(state: CheckState, observation: Observation) -> None:
         raise ValueError("mistake")
 
@@ -331,7 +356,7 @@ async def test_a_mistake_in_a_callback_ends_the_watch(adapter: ProcessAdapter) -
     look, _ = scripted(lambda _: OK)
     watcher = Watcher(
         {"shop": make_service()},
-        adapter,
+        host,
         on_change=broken,
         on_samples=witness.on_samples,
         on_healthy=witness.on_healthy,
@@ -340,3 +365,52 @@ async def test_a_mistake_in_a_callback_ends_the_watch(adapter: ProcessAdapter) -
     with pytest.raises(ExceptionGroup) as raised:
         await watcher.run()
     assert raised.group_contains(ValueError, match="mistake")
+
+
+async def test_a_jump_of_the_clock_turns_no_check_and_moves_no_probe(
+    host: HostServices, witness: Witness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wall clock cannot be set here: what the watch reads of it is shifted, by a year forth and back."""
+    shift = timedelta()
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) + shift
+
+    for module in ("watcher", "watched"):
+        monkeypatch.setattr(f"brainops.checks.{module}.datetime", Jumping)
+    begun: list[float] = []
+
+    async def look(subject: Subject, check: CheckConfig) -> ProbeResult:
+        if check.kind == "http":
+            begun.append(time.monotonic())
+        return OK
+
+    async with watching(witness, host, make_service(http_interval="50ms"), look):
+        for jump in (timedelta(days=365), timedelta(days=-365), timedelta()):
+            shift, count = jump, len(begun)
+            await witness.until(lambda count=count: len(begun) > count + 5)
+    assert witness.of("web") == [(1, False, Reason.NONE)]
+    gaps = sorted(after - before for before, after in pairwise(begun))
+    assert gaps[len(gaps) // 2] < 0.5
+
+
+async def test_checks_that_hang_delay_no_others(host: HostServices, witness: Witness) -> None:
+    hanging = {f"h{number}": {"kind": "tcp", "port": 1, "interval": "20ms", "timeout": "60s"} for number in range(400)}
+    quick = {"kind": "http", "url": "http://127.0.0.1:1/", "interval": "20ms"}
+    service = Service.model_validate({"run": {"kind": "external"}, "checks": {**hanging, "web": quick}})
+    held, seen = 0, 0
+
+    async def look(_: Subject, check: CheckConfig) -> ProbeResult:
+        nonlocal held, seen
+        if check.kind == "tcp":
+            held += 1
+            await asyncio.Event().wait()
+        seen += 1
+        return OK
+
+    async with watching(witness, host, service, look):
+        await witness.until(lambda: held == 400)
+        already = seen
+        await witness.until(lambda: seen > already + 5)

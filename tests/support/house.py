@@ -18,9 +18,11 @@ import yaml
 from temporalio.client import Client, WorkflowHandle
 from temporalio.workflow import UpdateMethodMultiParam
 
+from brainops.checks.store import CheckStore
 from brainops.config.load import load_config
 from brainops.config.paths import StatePaths
 from brainops.contracts.base import Actor, ActorKind
+from brainops.contracts.check import CheckStatus
 from brainops.contracts.incident import FileCondition, IncidentStatus
 from brainops.contracts.names import CONTROL_QUEUE, SEARCH_ATTRIBUTES, host_queue, incident_workflow_id
 from brainops.database.engine import Database
@@ -147,6 +149,15 @@ class House:
 
         await eventually(healthy, f"{service} answers", timeout)
 
+    async def watched(self, service: str, timeout: float = 30) -> None:
+        """Wait until every check of the service is known to pass."""
+
+        async def passing() -> bool:
+            states = [one for one in await CheckStore(self.database).states(None) if one.service == service]
+            return len(states) > 0 and all(state.status is CheckStatus.PASSING for state in states)
+
+        await eventually(passing, f"{service} is watched and passes", timeout)
+
     async def kept(self, service: str) -> bool:
         """Whether every declared file of the service has been kept as known good."""
         known_good = KnownGoodFiles(KnownGoodStore(self.database), self.parts.objects, self.folder)
@@ -246,12 +257,12 @@ class Builder:
 
     @asynccontextmanager
     async def house(
-        self, services: dict[str, dict[str, Any]], agents: dict[str, Any] | None = None
+        self, services: dict[str, dict[str, Any]], agents: dict[str, Any] | None = None, **sections: Any
     ) -> AsyncGenerator[House]:
-        """A house in a namespace that nobody has used: a Temporal that remembers nothing."""
+        """A house in a namespace that nobody has used: a Temporal that remembers nothing. `sections`: of the file."""
         for name in services:
             self.port(name)
-        prepared = declared(self.folder, self.ports, services) | ({"agents": agents} if agents else {})
+        prepared = declared(self.folder, self.ports, services) | ({"agents": agents} if agents else {}) | sections
         namespace = self.temporal.unused.pop()
         clients = await self.client(PERSON, namespace), await self.client(AGENT, namespace)
         async with running_house(clients, self.database, self.folder, self.ports, prepared) as house:

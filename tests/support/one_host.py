@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agents.system_monitor import CHARTER
-from brainops.config.models import ProcessRun, Service
+from brainops.config.models import Service
 from brainops.config.paths import StatePaths
+from brainops.config.runs import ProcessRun
 from brainops.contracts.agent import Autonomy
 from brainops.database.engine import Database
-from brainops.remedies.performer import ActionPerformer
+from brainops.remedies.performer import PATIENCE_SECONDS, ActionPerformer
+from brainops.services.host import HostServices
 from brainops.services.known_good import KnownGoodFiles
 from brainops.services.known_good_store import KnownGoodStore
 from brainops.services.process import ProcessAdapter
@@ -34,12 +36,22 @@ class Host:
         return len(log.read_text().splitlines()) if log.exists() else 0
 
 
-def one_host(database: Database, folder: Path) -> Host:
+def one_host(database: Database, folder: Path, patience_seconds: float = PATIENCE_SECONDS) -> Host:
     """A host with its state in `folder`, on which nothing runs yet."""
     paths = StatePaths(folder / "state")
     objects = ObjectStore(paths.objects)
-    adapter = ProcessAdapter(paths, folder)
+    host = HostServices(paths, folder)
+    adapter = host.processes.adapter
     services = {"shop": SLEEPER}
     known_good = KnownGoodFiles(KnownGoodStore(database), objects, folder)
-    performer = ActionPerformer(adapter, known_good, services, paths, folder, objects=objects, charter=CHARTER.actions)
+    performer = ActionPerformer(
+        host,
+        known_good,
+        services,
+        paths,
+        folder,
+        objects=objects,
+        charter=CHARTER.actions,
+        patience_seconds=patience_seconds,
+    )
     return Host(adapter, performer, services)

@@ -192,3 +192,66 @@ def test_escalation_without_attempts_says_so() -> None:
 @given(st.text(max_size=900), st.text(max_size=900), st.lists(st.text(max_size=900), max_size=8))
 def test_escalation_fits_the_row(headline: str, reason: str, summaries: list[str]) -> None:
     assert len(escalation_summary(headline, reason, summaries)) <= 500
+
+
+def alike(remedy: str, successes: int, failures: int, similarity: float = 0.87) -> KnownRemedy:
+    """What is known of a remedy from a similar signature."""
+    return KnownRemedy(
+        remedy=remedy, successes=successes, failures=failures, like="crash/process/exited/ab12", similarity=similarity
+    )
+
+
+def known(*remedies: KnownRemedy) -> Knowledge:
+    return Knowledge(signature="crash/process/exited/0", remedies=remedies)
+
+
+@pytest.mark.parametrize(
+    ("candidates", "knowledge", "expected"),
+    [
+        ([fits(A), may(B)], known(alike(B, 1, 0)), B),  # what helped against a similar fault, before what is untested
+        ([may(A), may(B)], known(KnownRemedy(remedy=A, successes=1), alike(B, 99, 0)), A),  # never before an equal one
+        ([may(A), may(B)], known(alike(A, 3, 0, 0.8), alike(B, 3, 0, 0.95)), B),  # the more similar
+        ([fits(A), may(B)], known(KnownRemedy(remedy=B, failures=1), alike(B, 9, 0)), A),  # what was seen here counts
+        ([may(A), may(B)], known(alike(B, 1, 4)), A),  # rarely helped there
+        ([fits(A), may(B)], known(alike(A, 0, 3)), A),  # failed there, but this evidence names its cause
+        ([may(A), may(B)], known(alike(A, 0, 3)), B),  # failed there, and nothing speaks for it
+        ([may(A), may(B)], known(KnownRemedy(remedy=A, failures=1), alike(B, 0, 1)), B),  # rather than what failed here
+    ],
+)
+def test_what_is_known_of_a_similar_fault_is_trusted_less(
+    candidates: list[Candidate], knowledge: Knowledge, expected: str
+) -> None:
+    choice = choose_remedy(candidates, knowledge, [])
+    assert choice is not None
+    assert choice.candidate.remedy == expected
+
+
+def test_a_choice_by_likeness_says_so() -> None:
+    choice = choose_remedy([fits(A), may(B)], known(alike(B, 3, 0)), [])
+    assert choice is not None
+    assert (
+        choice.reason
+        == "like crash/process/exited/ab12 (0.87): restore helped 3 of 3 times there; cause: the cause of restore"
+    )
+
+
+def asked(candidate: Candidate, place: int) -> Candidate:
+    return candidate.model_copy(update={"runbook": "docs/runbooks/x.md", "runbook_place": place})
+
+
+def test_what_a_runbook_asks_for_comes_first_in_its_order_unless_it_failed_here() -> None:
+    candidates = [fits(A), asked(may(B, cost=3), 0), asked(may(C), 1)]
+    choice = choose_remedy(candidates, knows(restart=(9, 0)), [])
+    assert choice is not None
+    assert choice.candidate.remedy == B
+    assert choice.reason == "runbook docs/runbooks/x.md asks for restore; cause: the cause of restore"
+    assert choice.alternatives == ("command (later in the runbook)", "restart (no runbook asks for it)")
+    second = choose_remedy(candidates, knows(restart=(9, 0), restore=(0, 1)), [])
+    assert second is not None
+    assert second.candidate.remedy == C
+
+
+def test_an_escalation_names_the_runbook() -> None:
+    text = escalation_summary("api ended", "out of remedies", ["restart: no"], ["docs/runbooks/x.md"])
+    assert "Runbook: docs/runbooks/x.md." in text
+    assert len(escalation_summary("h" * 900, "r" * 900, ["s" * 900] * 9, ["p" * 900])) <= 500

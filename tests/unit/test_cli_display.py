@@ -41,6 +41,9 @@ def test_durations_are_written_in_their_two_largest_units(seconds: float, text: 
         (timedelta(hours=2), "2 h ago"),
         (timedelta(days=40), "40 d ago"),
         (-timedelta(minutes=5), "in 5 min"),
+        (-timedelta(minutes=4, seconds=57), "in 4 min 57 s"),
+        (-timedelta(hours=1, minutes=59, seconds=57), "in 2 h"),
+        (-timedelta(days=89, hours=23, minutes=59), "in 90 d"),
     ],
 )
 def test_times_are_told_from_now(before: timedelta, text: str) -> None:

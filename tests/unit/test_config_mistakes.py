@@ -38,13 +38,13 @@ CASES = [
     (SERVICE + "    checks:\n      f: {kind: http, url: http://x/, intervall: 1s}", 6, "services.web.checks.f.intervall",
      "did you mean interval?"),
     (SERVICE + "    checks:\n      f:\n        kind: tcp\n        port: 1\n        url: http://x/", 9,
-     "services.web.checks.f.url", "known here: interval, timeout, fail_after, pass_after, kind, host, port"),
+     "services.web.checks.f.url", "known here: interval, timeout, fail_after, pass_after, conditions, kind, host, port"),
     ("services:\n  Web:\n    run: {command: [python3]}", 2, "services.Web", "lower-case letters"),
     ("agents:\n  system-monitor: {}", 2, "agents.system-monitor", "did you mean system_monitor?"),
     # missing
     ("services:\n  web: {}", 2, "services.web.run", "add run"),
     ("services:\n  web:\n    run: {}", 3, "services.web.run.command", "add command"),
-    (SERVICE + "    checks:\n      f: {url: http://x/}", 6, "services.web.checks.f.kind", "add kind: http, process or tcp"),
+    (SERVICE + "    checks:\n      f: {url: http://x/}", 6, "services.web.checks.f.kind", "add kind: command, dns, health"),
     (SERVICE + "    checks:\n      f: {kind: http}", 6, "services.web.checks.f.url", "add url"),
     # words and values
     (SERVICE + "    autonomy: acct", 5, "services.web.autonomy", "did you mean act? write observe, suggest"),
@@ -72,7 +72,7 @@ CASES = [
     ("services:\n  web:\n    run: {command: [python3, 80]}", 3, "services.web.run.command.1", "put it in double quotes"),
     (SERVICE + "      environment:\n        PORT: 80", 6, "services.web.run.environment.PORT", "put it in double quotes"),
     (SERVICE + "      environment:\n        DEBUG: true", 6, "services.web.run.environment.DEBUG", "put it in double quotes"),
-    ("services:\n  web:\n    run: {kind: docker, command: [python3]}", 3, "services.web.run.kind", "write process"),
+    ("services:\n  web:\n    run: {kind: podman, command: [python3]}", 3, "services.web.run.kind", "write command, compose"),
     ("agents: {system_monitor: {budget: {daily_usd: -1}}}", 1, "agents.system_monitor.budget.daily_usd", "at least 0"),
     ("agents: {system_monitor: {budget: {daily_usd: .nan}}}", 1, "agents.system_monitor.budget.daily_usd", "write"),
     ("retention: {raw_samples: 1m}", 1, "retention.raw_samples", "write at least 1h"),
@@ -214,6 +214,9 @@ def test_variable_that_is_not_set_is_named(tmp_path: Path, monkeypatch: pytest.M
         ("command: [./bin/web]", "command.0", "there is no program"),
         ("command: [./plain.txt]", "command.0", "may not be executed"),
         ("{command: [python3], directory: gone}", "directory", "there is no folder"),
+        (f"command: [./{'x' * 300}]", "command.0", "there is no program"),  # longer than a name may be
+        (f"{{command: [python3], directory: {'x' * 300}}}", "directory", "there is no folder"),
+        (f"{{kind: compose, service: web, files: [{'x' * 300}]}}", "files.0", "there is no Compose file"),
     ],
 )
 def test_what_the_machine_lacks_is_told_before_a_start_only(tmp_path: Path, run: str, field: str, message: str) -> None:

@@ -23,10 +23,11 @@ from brainops.contracts.incident import (
     LogFacts,
     PortFacts,
 )
+from brainops.contracts.names import REMEDY_NAMES
 from brainops.contracts.service import ExitRecord, ProcessRecord, ServiceState, ServiceStatus
-from brainops.incidents.templates import template
 from brainops.remedies.base import RemedyContext
 from brainops.remedies.registry import candidates, remedies, remedy_names
+from brainops.telemetry.templates import template
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -247,16 +248,7 @@ def test_every_action_of_a_candidate_is_used_by_its_remedy() -> None:
 
 
 def test_registry_knows_all_remedies() -> None:
-    assert remedy_names() == (
-        "start",
-        "restart",
-        "run_command",
-        "free_port",
-        "restore_folder",
-        "clean_folder",
-        "restart_dependency",
-        "restore_files",
-    )
+    assert sorted(remedy_names()) == sorted(REMEDY_NAMES)
 
 
 def test_free_port_names_the_stray_and_starts_the_service() -> None:

@@ -19,7 +19,7 @@ from brainops.contracts.incident import (
 from brainops.contracts.service import ExitRecord, ProcessRecord, ServiceState, ServiceStatus
 from brainops.incidents.signature import classify, sign
 from brainops.incidents.summary import summarise
-from brainops.incidents.templates import template
+from brainops.telemetry.templates import template
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -83,6 +83,28 @@ EXITED = state(ServiceStatus.EXITED, code=1)
         (
             evidence(state=state(ServiceStatus.RUNNING, rss=300), memory_limit_bytes=200, reason=Reason.SLOW),
             FaultKind.OVER_MEMORY,
+        ),
+        # its own supervisor is about to start it again
+        (evidence(state=state(ServiceStatus.RESTARTING), reason=Reason.EXITED), FaultKind.CRASH),
+        # nobody can look at its process: its checks decide
+        (evidence(state=state(ServiceStatus.UNSEEN), reason=Reason.CERTIFICATE), FaultKind.EXPIRY),
+        (evidence(reason=Reason.DISK), FaultKind.FULL),
+        (evidence(reason=Reason.FILES), FaultKind.OVERUSE),
+        (evidence(reason=Reason.OLD_TRANSACTION), FaultKind.DATABASE),
+        (evidence(reason=Reason.NEW_LINES), FaultKind.LOGGED),
+        (evidence(reason=Reason.MISSED), FaultKind.SILENT),
+        (evidence(reason=Reason.FLAPPING), FaultKind.FLAPPING),
+        # memory and processor are the machine's where a check of the machine says so
+        (evidence(check="box", reason=Reason.MEMORY, check_kinds={"box": CheckKind.HOST}), FaultKind.FULL),
+        (evidence(check="box", reason=Reason.CPU, check_kinds={"box": CheckKind.HOST}), FaultKind.OVERLOADED),
+        (evidence(check="process", reason=Reason.CPU), FaultKind.OVERUSE),
+        # … and a hang is a hang, however busy the machine is
+        (
+            evidence(
+                probes={"box": Reason.CPU, "health": Reason.TIMEOUT},
+                check_kinds={"box": CheckKind.HOST, "health": CheckKind.HTTP},
+            ),
+            FaultKind.HANG,
         ),
         # it answers badly now, whatever the first probe met
         (evidence(reason=Reason.REFUSED, probes={"health": Reason.STATUS}), FaultKind.ERRORS),
@@ -158,6 +180,20 @@ def test_last_words_of_a_long_life_do_not_matter() -> None:
 )
 def test_another_cause_is_another_signature(changes: dict[str, Any]) -> None:
     assert sign(evidence(**({"state": EXITED} | changes))).key != sign(evidence(state=EXITED)).key
+
+
+@pytest.mark.parametrize("reason", [reason for reason in Reason if reason is not Reason.NONE])
+def test_every_reason_has_a_signature(reason: Reason) -> None:
+    signature = sign(evidence(reason=reason))
+    assert signature.key.count("/") == 3
+    assert signature.description
+
+
+def test_the_end_at_a_memory_limit_is_told_from_a_kill() -> None:
+    killed = state(ServiceStatus.EXITED, signal=9)
+    at_limit = killed.model_copy(update={"memory_killed": True})
+    assert sign(evidence(state=killed)).key != sign(evidence(state=at_limit)).key
+    assert "its memory limit was reached" in sign(evidence(state=at_limit)).description
 
 
 def test_unkept_and_unchanged_files_do_not_matter() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brainops.incidents.templates import MAX_LINE, error_line, is_error_like, template
+from brainops.telemetry.templates import MAX_LINE, error_line, is_error_like, template
 
 PYTHON = """\
 INFO starting

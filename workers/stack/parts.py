@@ -3,7 +3,6 @@
 import asyncio
 import http.client
 import os
-import sys
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -12,7 +11,7 @@ from pathlib import Path
 from brainops.config.models import LOCAL_HOST, Api
 from brainops.config.paths import STATE_VARIABLE, StatePaths
 from brainops.database.embedded import STOP_SIGNAL, EmbeddedPostgres
-from workers.stack.process import RunAs
+from workers.stack.process import PYTHON, RunAs
 from workers.stack.state import StackInfo
 from workers.stack.supervisor import PartSpec
 from workers.stack.temporal_server import NAMESPACE, TemporalServer
@@ -25,8 +24,11 @@ SERVERS = frozenset({POSTGRES, TEMPORAL})
 
 DATABASE_VARIABLE = "BRAINOPS_DATABASE_URL"
 
-PYTHON = (sys.executable, "-P")
-"""Without -P, a folder `workers` or `agents` of the person's project, where `up` is run, would be taken for ours."""
+SMALL_HEAP = {"GOGC": "40"}
+"""Go lets its heap double before it collects; at 40 % the idle server keeps 25 MB less, for no CPU that can be measured."""
+
+FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
+"""glibc gives each thread of the SDK an arena of its own, which it never returns."""
 
 _PLAIN_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 
@@ -38,7 +40,7 @@ def plain_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 def child_environment(environment: Mapping[str, str], info: StackInfo) -> dict[str, str]:
     """What workers and the API get: ours, and where everything of `info`'s stack is."""
-    child = dict(environment)
+    child = {**FEW_ARENAS, **environment}
     if info.temporal_embedded:
         # Credentials and profiles are for another server.
         child = {name: value for name, value in child.items() if not name.startswith("TEMPORAL_")}
@@ -77,7 +79,7 @@ def temporal_part(
     return PartSpec(
         name=TEMPORAL,
         command=server.command,
-        environment=plain_environment(environment),
+        environment={**SMALL_HEAP, **plain_environment(environment)},
         log_file=paths.logs / f"{TEMPORAL}.log",
         ready=server.ready,
         repair=server.set_refused_file_aside,

@@ -15,6 +15,9 @@ from pathlib import Path
 LOG_LIMIT_BYTES = 20 * 1024 * 1024
 LOGS_KEPT = 2
 
+PYTHON = (sys.executable, "-P")
+"""Without -P, a folder `workers` or `agents` of the person's project, where `up` is run, would be taken for ours."""
+
 _LAUNCH = Path(__file__).with_name("launch.py")
 
 
@@ -24,6 +27,13 @@ class RunAs:
 
     uid: int
     gid: int
+
+
+def launcher(death_signal: signal.Signals, run_as: RunAs | None = None) -> list[str]:
+    """What to put before a command so that the kernel sends it `death_signal` when the thread that starts it ends."""
+    user, group = (str(run_as.uid), str(run_as.gid)) if run_as else ("-", "-")
+    program = [sys.executable, "-I", "-S", str(_LAUNCH)]
+    return [*program, str(os.getpid()), str(int(death_signal)), user, group, "--"]
 
 
 class Child:
@@ -43,23 +53,11 @@ class Child:
         run_as: RunAs | None = None,
         death_signal: signal.Signals = signal.SIGKILL,
     ) -> None:
-        user, group = (str(run_as.uid), str(run_as.gid)) if run_as else ("-", "-")
-        launcher = [
-            sys.executable,
-            "-I",
-            "-S",
-            str(_LAUNCH),
-            str(os.getpid()),
-            str(int(death_signal)),
-            user,
-            group,
-            "--",
-        ]
         log_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with log_file.open("ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
-                [*launcher, *command],
+                [*launcher(death_signal, run_as), *command],
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

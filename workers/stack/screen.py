@@ -70,7 +70,11 @@ class Screen:
 
     def _places(self) -> list[tuple[str, str]]:
         info = self._stack.addresses
-        configured = str(info.config_path) if info.config_path else "none: no services are watched; write brainops.yaml"
+        configured = (
+            str(info.config_path)
+            if info.config_path
+            else "none: no services are watched; write one with `brainops init`"
+        )
         return [
             ("Temporal UI", info.ui_url or "that of your Temporal server"),
             ("Temporal", info.temporal_address),

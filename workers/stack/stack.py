@@ -16,9 +16,9 @@ from brainops.config.load import load_config
 from brainops.config.models import Api, BrainOpsConfig
 from brainops.config.paths import StatePaths
 from brainops.database.embedded import EmbeddedPostgres
-from brainops.database.migrate import upgrade
-from brainops.errors import SetupError
+from brainops.errors import BrainOpsError, SetupError
 from workers.stack import parts
+from workers.stack.errands import MIGRATE, errand
 from workers.stack.parts import API, CONTROL, HOST, POSTGRES, TEMPORAL
 from workers.stack.plans import Plans
 from workers.stack.ports import TEMPORAL_PORT, UI_PORT, PortChoice, Wanted, choose
@@ -130,6 +130,31 @@ class Stack:
             raise
         return self.addresses
 
+    async def apply(self) -> None:
+        """Read the file anew and have everything go by it: workers are started again, plans brought into agreement.
+
+        What became of it stands in `info`. A file with mistakes, or one that is gone, changes nothing. The API keeps its
+        address. Users' services go on.
+        """
+        info = self.addresses
+        problem = ""
+        try:
+            await self._apply(info)
+        except BrainOpsError as error:
+            problem = str(error)
+            self._announce(f"the configuration was not applied: {problem}")
+        else:
+            self._announce("the configuration was applied")
+        self.info = info.model_copy(update={"applications": info.applications + 1, "apply_problem": problem})
+        self.info.write(self.paths)
+
+    async def _apply(self, info: StackInfo) -> None:
+        if self.config_path is None or self._plans is None:
+            raise SetupError("the stack was started without a file; stop it and start it with --config FILE")
+        await asyncio.to_thread(load_config, self.config_path)
+        await _together(*(part.renew() for part in self.parts if part.spec.name in (CONTROL, HOST)))
+        await self._plans.start(parts.child_environment(self._environment, info))
+
     async def stop(self) -> None:
         """Stop what was started, in reverse order, and return when nothing of it runs. Users' services go on."""
         for task in self._tasks:
@@ -194,13 +219,16 @@ class Stack:
 
     async def _start_database(self) -> str:
         """Start Postgres or use the given one, migrate it, and return the app role's URL."""
+        state_folder = str(self.paths.root)
         given = self._environment.get(parts.DATABASE_VARIABLE)
         if given:
-            return await asyncio.to_thread(upgrade, given, self.paths)
+            async with errand(MIGRATE) as migrating:
+                return await migrating.done({"owner_url": given, "state_folder": state_folder})
         postgres = EmbeddedPostgres(self.paths)
         await asyncio.to_thread(postgres.prepare)
-        await self._run(parts.postgres_part(postgres, self.paths, self._environment))
-        return await asyncio.to_thread(upgrade, postgres.owner_url, self.paths)
+        async with errand(MIGRATE) as migrating:
+            await self._run(parts.postgres_part(postgres, self.paths, self._environment))
+            return await migrating.done({"owner_url": postgres.owner_url, "state_folder": state_folder})
 
     async def _start_temporal(self, port: int, ui_port: int) -> str:
         """Start our Temporal server, getting its binary first if need be, and return the address of its UI."""

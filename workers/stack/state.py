@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from brainops.config.paths import StatePaths
 from brainops.errors import ConflictError
+from workers.upkeep.marker import mark
 
 
 class StackInfo(BaseModel):
@@ -30,6 +31,10 @@ class StackInfo(BaseModel):
     api_socket: Path
     config_path: Path | None
     state_folder: Path
+    applications: int = 0
+    """How often the stack was asked to read its file anew since it started."""
+    apply_problem: str = ""
+    """Why the last time changed nothing; empty if it did."""
 
     @classmethod
     def read(cls, paths: StatePaths) -> Self | None:
@@ -85,6 +90,7 @@ class StackLock:
     def acquire(self) -> None:
         """Take it. Raises ConflictError, which names the holder's pid, when another process has it."""
         self._paths.root.mkdir(mode=0o711, parents=True, exist_ok=True)
+        mark(self._paths)
         descriptor = os.open(self._paths.lock_file, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -116,6 +116,11 @@ class Part:
         await self._end_child()
         self.state = PartState.STOPPED
 
+    async def renew(self) -> None:
+        """End it and start it again, so that it reads its configuration anew. Raises SetupError as `start` does."""
+        await self.stop()
+        await self.start()
+
     async def _end_child(self) -> None:
         if self._child:
             await self._child.stop(self.spec.stop_signal, self.spec.stop_timeout)

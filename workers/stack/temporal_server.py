@@ -3,21 +3,16 @@
 Its flags matter more than our code: without the two dynamic values every hop of a plan waits for a 50 ms slot.
 """
 
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, UpdateNamespaceRequest
-from temporalio.client import Client
-from temporalio.envconfig import ClientConfig
-from temporalio.service import RPCError, RPCStatusCode
-
-from brainops.contracts.names import NAMESPACE_RETENTION_DAYS, SEARCH_ATTRIBUTES
+from brainops.contracts.names import SEARCH_ATTRIBUTES
 from brainops.errors import SetupError, UnavailableError
+from workers.stack.errands import SEE_TO_TEMPORAL, errand
 
 NAMESPACE = "default"
 
@@ -69,13 +64,12 @@ class TemporalServer:
         return command + [f"--search-attribute={name}=Keyword" for name in SEARCH_ATTRIBUTES]
 
     async def ready(self) -> bool:
-        """Whether the server answers for its namespace. Sets the namespace's retention where it differs."""
-        try:
-            client = await Client.connect(self.address, namespace=NAMESPACE)
-            await keep_histories(client, timedelta(days=NAMESPACE_RETENTION_DAYS))
-            await ensure_search_attributes(client)
-        except (RuntimeError, RPCError):
-            return False
+        """Whether the server answers for its namespace, within some seconds. Sees to retention and attributes there."""
+        async with errand(SEE_TO_TEMPORAL) as seeing_to:
+            try:
+                await seeing_to.done({"address": self.address, "namespace": NAMESPACE})
+            except UnavailableError:
+                return False
         return True
 
     def set_refused_file_aside(self, said: str) -> str | None:
@@ -98,35 +92,12 @@ class TemporalServer:
         )
 
 
-async def keep_histories(client: Client, retention: timedelta) -> None:
-    """Let closed histories of the client's namespace be kept for `retention` (a dev server keeps a day)."""
-    described = await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace=client.namespace))
-    if described.config.workflow_execution_retention_ttl.ToTimedelta() == retention:
-        return
-    request = UpdateNamespaceRequest(namespace=client.namespace)
-    request.config.workflow_execution_retention_ttl.FromTimedelta(retention)
-    await client.workflow_service.update_namespace(request)
-
-
-async def ensure_search_attributes(client: Client, names: Sequence[str] = SEARCH_ATTRIBUTES) -> None:
-    """Register those of `names` that the client's namespace lacks, as keywords. Others' attributes are left alone."""
-    listed = await client.operator_service.list_search_attributes(
-        ListSearchAttributesRequest(namespace=client.namespace)
-    )
-    missing = [name for name in names if name not in listed.custom_attributes]
-    if not missing:
-        return
-    keyword = IndexedValueType.INDEXED_VALUE_TYPE_KEYWORD
-    request = AddSearchAttributesRequest(namespace=client.namespace, search_attributes=dict.fromkeys(missing, keyword))
-    try:
-        await client.operator_service.add_search_attributes(request)
-    except RPCError as error:
-        if error.status is not RPCStatusCode.ALREADY_EXISTS:
-            raise
-
-
 def external_address(environment: dict[str, str]) -> str | None:
     """The server that `environment` or Temporal's profile file names; None where none is: then one is embedded."""
+    if not _names_a_server(environment):
+        return None
+    from temporalio.envconfig import ClientConfig  # noqa: PLC0415 - 25 MB that a stack with its own server does not need
+
     try:
         return ClientConfig.load_client_connect_config(override_env_vars=environment).get("target_host")
     except RuntimeError as error:
@@ -135,12 +106,27 @@ def external_address(environment: dict[str, str]) -> str | None:
         ) from error
 
 
+def _names_a_server(environment: dict[str, str]) -> bool:
+    """Whether a variable or the profile file says anything at all; if not, the SDK need not be asked."""
+    if any(name.startswith("TEMPORAL_") and name != "TEMPORAL_CONFIG_FILE" for name in environment):
+        return True
+    folder = environment.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    file = environment.get("TEMPORAL_CONFIG_FILE") or str(Path(folder, "temporalio", "temporal.toml"))
+    return file != os.devnull and Path(file).exists()
+
+
 async def prepare_external(environment: dict[str, str], progress: Callable[[str], None]) -> None:
     """See that a server which we did not start answers and knows our search attributes.
 
     Retention is its owner's business. Raises UnavailableError when it does not answer. A server that lets nobody
     register attributes (Temporal Cloud) is used all the same, after saying which to create.
     """
+    from temporalio.client import Client  # noqa: PLC0415 - as above
+    from temporalio.envconfig import ClientConfig  # noqa: PLC0415
+    from temporalio.service import RPCError  # noqa: PLC0415
+
+    from workers.stack.temporal_namespace import ensure_search_attributes  # noqa: PLC0415
+
     settings = ClientConfig.load_client_connect_config(override_env_vars=environment)
     address = settings.get("target_host")
     try:

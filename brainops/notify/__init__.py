@@ -1,0 +1,1 @@
+"""Messages to people: what is told, to whom, when, and how it gets there."""
