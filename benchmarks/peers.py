@@ -31,6 +31,8 @@ GIVEN_UP_SECONDS = {"monit_shipped": 300.0}
 """How long a peer is waited for; the others: 30 s. Monit as shipped looks every two minutes."""
 _READY_SECONDS = 180.0
 _PROBE_SECONDS = 0.01
+_CALM_SECONDS = 5.0
+"""Between two faults: the second is a fault of its own, for everybody."""
 
 
 class Peer(ABC):
@@ -197,7 +199,11 @@ async def _meet(peer: Peer) -> dict[str, float]:
             with Prober(target, interval_seconds=_PROBE_SECONDS) as prober:
                 if await prober.good_after(time.monotonic(), _READY_SECONDS) is None:
                     raise RuntimeError(f"{peer.name} did not start the API within {_READY_SECONDS:.0f} s")
-                return {fault: await _heal(peer, shop, prober, number) for fault, number in FAULTS.items()}
+                found: dict[str, float] = {}
+                for fault, number in FAULTS.items():
+                    await asyncio.sleep(_CALM_SECONDS)
+                    found[fault] = await _heal(peer, shop, prober, number)
+                return found
 
 
 async def _heal(peer: Peer, shop: Shop, prober: Prober, number: signal.Signals) -> float:
@@ -217,12 +223,15 @@ async def _heal(peer: Peer, shop: Shop, prober: Prober, number: signal.Signals) 
 
 
 def figures(found: dict[str, Tries]) -> dict[str, float]:
-    """`PEER_FAULT_p50` in seconds."""
-    return {
-        f"{name}_{fault}_p50": harness.percentile(seconds, 0.5)
-        for name, tries in found.items()
-        for fault, seconds in tries.seconds.items()
-    }
+    """`PEER_FAULT_healed_share`, and `PEER_FAULT_p50` in seconds of those that healed."""
+    result: dict[str, float] = {}
+    for name, tries in found.items():
+        for fault, seconds in tries.seconds.items():
+            healed = [value for value in seconds if value != float("inf")]
+            result[f"{name}_{fault}_healed_share"] = len(healed) / len(seconds)
+            if healed:
+                result[f"{name}_{fault}_p50"] = harness.percentile(healed, 0.5)
+    return result
 
 
 def table(found: dict[str, Tries]) -> Table:
