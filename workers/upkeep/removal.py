@@ -17,8 +17,8 @@ from workers.upkeep.marker import MARKER, is_marked
 
 OURS = frozenset(
     {
-        "STATE_FOLDER", "api.sock", BACKUPS, "commands", "configuration", "logs", "objects", "postgres", "postgres.failed", "run", "services",
-        "stack.json", "stack.lock", "temporal",
+        "STATE_FOLDER", "api.sock", BACKUPS, "commands", "configuration", "log-kinds", "logs", "objects", "postgres",
+        "postgres.failed", "run", "service-commands", "services", "stack.json", "stack.lock", "temporal",
     }
 )  # fmt: skip
 """Everything that BrainOps makes in a state folder."""
