@@ -1,5 +1,6 @@
 """What tests of every tier share: a real Postgres for the session, and a migrated database of its own for each test."""
 
+import os
 import shutil
 import tempfile
 import time
@@ -13,6 +14,7 @@ import pytest
 import pytest_asyncio
 from docker_engine import DockerEngine, running_engine
 from psycopg import sql
+from systemd_stand_in import StandIn
 
 from brainops.config.paths import StatePaths
 from brainops.database.embedded import EmbeddedPostgres, running_postgres
@@ -156,3 +158,13 @@ def _fresh_database(postgres: EmbeddedPostgres, template: str) -> Generator[str]
 
 def _named(url: str, database: str) -> str:
     return parse_url(url).set(database=database).render_as_string(hide_password=False)
+
+
+@pytest.fixture
+def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[StandIn]:
+    """A stand-in of systemd whose commands come first on PATH."""
+    stand_in = StandIn(tmp_path / "systemd")
+    stand_in.install()
+    monkeypatch.setenv("PATH", f"{stand_in.commands}:{os.environ['PATH']}")
+    yield stand_in
+    stand_in.end()

@@ -12,7 +12,8 @@ from temporalio.exceptions import ApplicationError
 
 from activities.agent import AgentRecords
 from agents.autonomy import after_outcome
-from brainops.contracts.agent import AgentSettings, AgentState, OutcomeReport, PauseRequest, Work, WorkReport
+from brainops.contracts.agent import AgentName, AgentSettings, AgentState, OutcomeReport, PauseRequest, Work, WorkReport
+from brainops.contracts.names import agent_workflow_id
 
 MOST_CURRENT_WORK = 50
 """More than this at once is counted, but not listed."""
@@ -111,3 +112,12 @@ class AgentWorkflow:
         lines = [f"**{state.name}** {condition}: {state.job}"]
         lines += [f"- {work.summary} (`{work.workflow_id}`)" for work in state.current_work]
         workflow.set_current_details("\n".join(lines))
+
+
+async def tell_agent(report: OutcomeReport) -> None:
+    """Tell SystemMonitor's own workflow, from a plan, how an action ended. That it does not run is logged."""
+    handle = workflow.get_external_workflow_handle_for(AgentWorkflow.run, agent_workflow_id(AgentName.SYSTEM_MONITOR))
+    try:
+        await handle.signal(AgentWorkflow.report_outcome, report)
+    except ApplicationError as error:
+        workflow.logger.warning("the agent's own workflow does not run: %s", error)

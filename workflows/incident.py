@@ -42,8 +42,7 @@ from brainops.contracts.incident import (
     Signature,
     Verification,
 )
-from brainops.contracts.names import agent_workflow_id
-from workflows.agent import AgentWorkflow
+from workflows.agent import tell_agent
 from workflows.incident_steps import IncidentSteps
 from workflows.search_attributes import show_outcome, show_signature
 
@@ -574,16 +573,7 @@ class IncidentWorkflow:
             helped=helped and not harmful,
             reason=reason,
         )
-        self._background.append(asyncio.create_task(self._signal_agent(report)))
-
-    async def _signal_agent(self, report: OutcomeReport) -> None:
-        handle = workflow.get_external_workflow_handle_for(
-            AgentWorkflow.run, agent_workflow_id(AgentName.SYSTEM_MONITOR)
-        )
-        try:
-            await handle.signal(AgentWorkflow.report_outcome, report)
-        except ApplicationError as error:
-            workflow.logger.warning("the agent's own workflow does not run: %s", error)
+        self._background.append(asyncio.create_task(tell_agent(report)))
 
     @property
     def _known_signature(self) -> Signature:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 import yaml
+from commands import typed
 
 from workers.stack.temporal_binary import find_or_install
 
@@ -60,16 +61,8 @@ class Newcomer:
         }
 
     def types(self, *arguments: str | Path, state: Path | None = None) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [str(self.brainops), "--state-dir", str(state or self.state), *map(str, arguments)],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=LONG,
-            check=False,
-        )
+        command = (str(self.brainops), "--state-dir", str(state or self.state), *map(str, arguments))
+        return typed(*command, folder=self.folder, environment=self.environment, timeout=LONG)
 
     def reads(self, *arguments: str, state: Path | None = None) -> Any:
         """The document that a program gets. Any: parsed JSON."""

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 import yaml
+from commands import BRAINOPS, typed
 from house import SERVICE, free_port
 
 from brainops.config.paths import StatePaths
@@ -20,7 +21,6 @@ from workers.stack.stack import EMBEDDED
 from workers.stack.temporal_binary import find_or_install
 
 PROJECT = Path(__file__).resolve().parents[2]
-BRAINOPS = (sys.executable, "-c", "from interfaces.cli.main import run; run()")
 LONG = 90.0
 T = TypeVar("T")
 
@@ -52,15 +52,7 @@ class Person:
             self.stack = None
 
     def types(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*BRAINOPS, *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return typed(*BRAINOPS, *arguments, folder=self.folder, environment=self.environment)
 
     def reads(self, what: str) -> list[dict[str, Any]]:
         """The list that a program gets; empty while the stack does not answer yet."""

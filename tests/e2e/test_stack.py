@@ -14,13 +14,13 @@ from time import monotonic, sleep
 
 import psutil
 import pytest
+from commands import BRAINOPS, typed
 
 from brainops.config.paths import StatePaths
 from workers.stack.stack import EMBEDDED
 from workers.stack.state import StackInfo
 from workers.stack.temporal_binary import find_or_install
 
-BRAINOPS = (sys.executable, "-c", "from interfaces.cli.main import run; run()")
 PARTS = {"postgres", "temporal", "control", "host", "api"}
 START_SECONDS = 60
 PROJECT = Path(__file__).resolve().parents[2]
@@ -39,16 +39,7 @@ class Machine:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """A command that ends by itself."""
-        return subprocess.run(
-            [*BRAINOPS, *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=START_SECONDS,
-            check=False,
-        )
+        return typed(*BRAINOPS, *arguments, folder=self.folder, environment=self.environment, timeout=START_SECONDS)
 
     def up(self, *arguments: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         """`brainops up`, not waited for."""

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,15 +27,6 @@ def shop(**run: Any) -> Service:
 
 
 SHOP = shop()
-
-
-@pytest.fixture
-def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    stand_in = StandIn(tmp_path / "systemd")
-    stand_in.install()
-    monkeypatch.setenv("PATH", f"{stand_in.commands}:{os.environ['PATH']}")
-    yield stand_in
-    stand_in.end()
 
 
 @pytest.fixture

@@ -3,13 +3,13 @@
 import os
 import pwd
 import subprocess
-import sys
 import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 import yaml
+from commands import BRAINOPS, typed
 
 from brainops.config.load import load_config
 from brainops.config.paths import StatePaths
@@ -19,7 +19,6 @@ from workers.stack.state import StackLock
 from workers.upkeep.removal import OURS, remove
 from workers.upkeep.units import RULES, UNIT, SystemdHost
 
-BRAINOPS = (sys.executable, "-c", "from interfaces.cli.main import run; run()")
 PROJECT = Path(__file__).resolve().parents[2]
 
 # Keeps what a manager would keep: which units are enabled and which are active.
@@ -63,16 +62,7 @@ class Machine:
         (folder / "brainops.yaml").write_text(yaml.safe_dump({"services": services}))
 
     def types(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*BRAINOPS, *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        return typed(*BRAINOPS, *arguments, folder=self.folder, environment=self.environment)
 
     def calls(self) -> list[str]:
         log = self.manager / "calls"

@@ -3,11 +3,8 @@
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
 from house import SERVICE, Builder, House
 from systemd_stand_in import StandIn
 
@@ -23,15 +20,6 @@ while True:
     time.sleep(0.02)
 """
 PROCESS = {"process": {"kind": "process", "interval": "100ms", "timeout": "90ms"}}
-
-
-@pytest.fixture
-def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    stand_in = StandIn(tmp_path / "systemd")
-    stand_in.install()
-    monkeypatch.setenv("PATH", f"{stand_in.commands}:{os.environ['PATH']}")
-    yield stand_in
-    stand_in.end()
 
 
 def shop_unit(systemd: StandIn, builder: Builder, **unit: Any) -> dict[str, dict[str, Any]]:
