@@ -11,11 +11,12 @@ from brainops.database.schema import SCHEMA
 from brainops.effects.tables import effects
 from brainops.incidents.tables import incidents
 from brainops.memory.tables import work_history
+from brainops.memory.tier_tables import sessions
 from brainops.notify.tables import notices
 from brainops.services.tables import services
 
-_ONE_OF_EACH_ROOM = (api_keys, samples, agents, effects, incidents, work_history, notices, services)
-_PARTITION = re.compile(r"samples_\d{8}")
+_ONE_OF_EACH_ROOM = (api_keys, samples, agents, effects, incidents, work_history, sessions, notices, services)
+_PARTITION = re.compile(r"samples_\d{8}|memory_chunks_[0-9a-f]{16}")
 
 
 def target() -> MetaData:

@@ -39,7 +39,7 @@ def test_upgrading_again_changes_nothing_and_keeps_the_password(
     owner_url: str, app_url: str, server_paths: StatePaths
 ) -> None:
     assert upgrade(owner_url, server_paths) == app_url
-    assert current(owner_url) == "0003"
+    assert current(owner_url) == "0004"
 
 
 def test_ten_processes_that_upgrade_an_empty_database_at_once_all_succeed(
@@ -49,7 +49,7 @@ def test_ten_processes_that_upgrade_an_empty_database_at_once_all_succeed(
         calls = [pool.submit(upgrade, empty_database_url, server_paths) for _ in range(10)]
         urls = [call.result() for call in calls]
     assert len(set(urls)) == 1
-    assert current(empty_database_url) == "0003"
+    assert current(empty_database_url) == "0004"
 
 
 def test_a_foreign_schema_of_our_name_is_refused_and_left_alone(

@@ -35,8 +35,8 @@ def insert(connection: Connection, table: Table, tenant: str) -> None:
     values = [
         tenant
         if column.name == "tenant_id"
-        else _STATES.get(table.name)
-        if column.name == "state" and table.name in _STATES
+        else _STATES[table.name, column.name]
+        if (table.name, column.name) in _STATES
         else _any_value(column.type)
         for column in columns
     ]
@@ -48,7 +48,17 @@ def insert(connection: Connection, table: Table, tenant: str) -> None:
     connection.execute(statement, values)
 
 
-_STATES = {"effects": "begun", "notices": "pending"}
+_STATES = {
+    ("effects", "state"): "begun",
+    ("notices", "state"): "pending",
+    ("persistent_memory", "kind"): "knowledge",
+    ("memory_chunks", "source"): "memory",
+    ("context_snapshots", "context_type"): "task",
+    ("retention_receipts", "action"): "purge",
+    ("todos", "status"): "open",
+    ("work_items", "state"): "claimed",
+    ("proposals", "status"): "open",
+}
 """Of tables that allow only some words."""
 
 
@@ -60,6 +70,7 @@ def _any_value(kind: Any) -> Any:  # values and column types of every sort
     by_type: dict[str, Any] = {
         "Uuid": "00000000-0000-4000-8000-000000000001",
         "DateTime": "now",
+        "Date": "now",
         "Boolean": True,
         "LargeBinary": b"x",
         "Text": "x",
@@ -81,6 +92,7 @@ def count(connection: Connection, table: Table) -> int:
 def test_a_tenant_sees_its_own_rows_only(app: Connection, table: Table) -> None:
     app.execute("SELECT brainops.make_sample_partitions(ARRAY[current_date])")
     set_tenant(app, "a")
+    app.execute("SELECT brainops.make_memory_partition()")
     insert(app, table, "a")
     assert count(app, table) == 1
 
@@ -108,18 +120,22 @@ def test_row_security_is_forced_and_the_login_does_not_own_the_table(app: Connec
 
 
 def test_every_table_of_the_schema_is_one_that_is_tested_here(app: Connection) -> None:
-    found = app.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'brainops'").fetchall()
+    found = app.execute(
+        "SELECT relname FROM pg_class"
+        " WHERE relnamespace = 'brainops'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition"
+    ).fetchall()
     assert {name for (name,) in found} == {table.name for table in TABLES} | {"alembic_version"}
 
 
 def test_a_partition_cannot_be_read_or_written_past_its_parent(app: Connection) -> None:
     app.execute("SELECT brainops.make_sample_partitions(ARRAY[current_date, current_date + 1])")
     set_tenant(app, "a")
+    app.execute("SELECT brainops.make_memory_partition()")
     found = app.execute(
         "SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid"
-        " WHERE inhparent = 'brainops.samples'::regclass"
+        " WHERE inhparent IN ('brainops.samples'::regclass, 'brainops.memory_chunks'::regclass) AND relkind = 'r'"
     ).fetchall()
-    assert len(found) == 2
+    assert len(found) >= 3
     for (partition,) in found:
         for statement in ("SELECT * FROM brainops.{}", "DELETE FROM brainops.{}", "DROP TABLE brainops.{}"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -150,5 +166,9 @@ def test_functions_that_act_as_the_owner_have_a_fixed_search_path(app: Connectio
     found = app.execute(
         "SELECT proname, proconfig FROM pg_proc WHERE pronamespace = 'brainops'::regnamespace AND prosecdef"
     ).fetchall()
-    assert {name for name, _ in found} == {"make_sample_partitions", "drop_empty_sample_partitions"}
+    assert {name for name, _ in found} == {
+        "make_sample_partitions",
+        "drop_empty_sample_partitions",
+        "make_memory_partition",
+    }
     assert all("search_path=pg_catalog, pg_temp" in settings for _, settings in found)
