@@ -12,6 +12,7 @@ from pydantic import Field, StringConstraints
 
 from brainops.config.checks import PROCESS_CHECK, Check, CheckConfig, ProcessCheck
 from brainops.config.maintenance import MaintenanceWindow
+from brainops.config.memory import MemorySettings
 from brainops.config.notify import Notify
 from brainops.config.quantities import ByteSize, Duration
 from brainops.config.runs import CommandRun, ExternalRun, HostRun, ProcessRun, Run
@@ -245,6 +246,8 @@ class BrainOpsConfig(Section):
     """What differs from the charters of the agents, by name."""
     retention: Retention = Retention()
     """How long probe results are kept."""
+    memory: MemorySettings = MemorySettings()
+    """What agents and sessions remember, and for how long."""
     api: Api = Api()
     """Where the HTTP API listens."""
     maintenance: tuple[MaintenanceWindow, ...] = ()

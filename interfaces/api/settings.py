@@ -19,12 +19,14 @@ class ApiSettings:
     """0: any free port."""
     socket: Path | None = None
     """Unix socket beside the port; none if not set."""
+    memory_only: bool = False
+    """There is no Temporal to wait for."""
     host: str = LOCAL_HOST
     """Name of the host whose checks `/v1/status` shows."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "ApiSettings":
-        """Read BRAINOPS_DATABASE_URL, BRAINOPS_API_BIND, BRAINOPS_API_PORT, BRAINOPS_API_SOCKET and BRAINOPS_HOST.
+        """Read BRAINOPS_DATABASE_URL, BRAINOPS_API_BIND, BRAINOPS_API_PORT, BRAINOPS_API_SOCKET, BRAINOPS_ONLY and BRAINOPS_HOST.
 
         Raises SetupError without a database URL and BadInputError on a port that is none.
         """
@@ -40,5 +42,6 @@ class ApiSettings:
             bind=environment.get("BRAINOPS_API_BIND") or cls.bind,
             port=int(port),
             socket=Path(socket) if socket else None,
+            memory_only=environment.get("BRAINOPS_ONLY") == "memory",
             host=environment.get("BRAINOPS_HOST") or cls.host,
         )

@@ -19,6 +19,13 @@ from workers.stack.stopping import APPLY_SIGNAL, stop_stack
 DEFAULT_CONFIG = Path("brainops.yaml")
 
 
+class Parts(StrEnum):
+    """Which parts of the stack."""
+
+    EVERYTHING = "everything"
+    MEMORY = "memory"
+
+
 class Ports(StrEnum):
     """How ports are chosen."""
 
@@ -38,6 +45,9 @@ def up(
     ] = Ports.DEFAULT,
     temporal_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Temporal's port, and no other.")] = None,
     ui_port: Annotated[int | None, typer.Option(min=1, max=65535, help="The Temporal UI's port, and no other.")] = None,
+    only: Annotated[
+        Parts, typer.Option(help="memory: Postgres and the API alone, for coding agents; nothing is watched.")
+    ] = Parts.EVERYTHING,
 ) -> None:
     """Start the stack and stay: Postgres, Temporal, workers, API. Ctrl-C stops it; your services go on running.
 
@@ -50,6 +60,7 @@ def up(
             ports=ports.value,
             temporal_port=temporal_port,
             ui_port=ui_port,
+            only=only.value,
         )
         asyncio.run(_run(stack, PatientConsole()))
     except BrainOpsError as error:

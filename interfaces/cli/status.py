@@ -29,6 +29,8 @@ class StackView(BaseModel):
     """Of `brainops up`; null when the addresses came from the environment."""
     up_since: datetime | None
     temporal_reachable: bool
+    memory_only: bool
+    """Nothing but memory runs: nothing is watched."""
     ui_url: str | None
     api_url: str | None
     state_dir: str
@@ -49,7 +51,7 @@ async def _show(json: bool) -> None:
     async with connect() as stack:
         # One after the other: a command that ends while the SDK still connects gets a panic from its threads.
         overview = await read_overview(stack.database)
-        reachable = await stack.temporal_answers()
+        reachable = not _memory_only(stack) and await stack.temporal_answers()
         seen = Status(**dict(overview), stack=_stack_view(stack, reachable))
     if json:
         print_json(seen)
@@ -63,10 +65,15 @@ def _stack_view(stack: Connections, reachable: bool) -> StackView:
         pid=info.pid if info else None,
         up_since=_started(info) if info else None,
         temporal_reachable=reachable,
+        memory_only=_memory_only(stack),
         ui_url=info.ui_url if info else None,
         api_url=info.api_url if info else None,
         state_dir=str(stack.paths.root),
     )
+
+
+def _memory_only(stack: Connections) -> bool:
+    return stack.info is not None and stack.info.memory_only
 
 
 def _started(info: StackInfo) -> datetime | None:
@@ -79,6 +86,8 @@ def _started(info: StackInfo) -> datetime | None:
 def screen(seen: Status, now: datetime) -> list[Table | Text | str]:
     """The status for people."""
     parts: list[Table | Text | str] = [_stack_facts(seen.stack, now)]
+    if seen.stack.memory_only:
+        return [*parts, "Memory runs alone: nothing is watched or healed. `brainops memory stats` says what is kept."]
     if not seen.stack.temporal_reachable:
         parts.append(
             plain(

@@ -143,6 +143,8 @@ def _version_of(program: Path) -> str:
 
 async def _temporal(stack: StackInfo | None) -> list[Diagnosis]:
     subject = "Temporal server"
+    if stack is not None and stack.memory_only:
+        return [ok(subject, "not needed: memory runs alone")]
     named = stack.temporal_address if stack is not None else os.environ.get("TEMPORAL_ADDRESS")
     if named:
         if await listens(named, ANSWER_SECONDS):

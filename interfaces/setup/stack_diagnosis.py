@@ -40,6 +40,8 @@ async def stack_lines(stack: StackInfo | None, host: str) -> list[Diagnosis]:
         lines += await bounded("notifications", _messages(database))
     finally:
         await database.close()
+    if stack is not None and stack.memory_only:
+        return lines
     if stack is not None:
         os.environ["TEMPORAL_ADDRESS"] = stack.temporal_address
     return lines + await bounded("plans", _plans(host))

@@ -315,3 +315,19 @@ def answers(port: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def test_memory_alone_runs_without_temporal(machine: Machine) -> None:
+    process, info = machine.up_and_ready("--only", "memory")
+    assert info.memory_only
+    assert {part.name() for part in children(process)} & {"temporal"} == set()
+    assert alive(info.api_url)
+    with urllib.request.urlopen(f"{info.api_url}/ready", timeout=5) as answer:
+        assert json.load(answer)["parts"] == {"database": "reachable"}
+    told = machine.run("status")
+    assert told.returncode == 0
+    assert "Memory runs alone" in told.stdout
+
+    left = children(process)
+    assert machine.run("down").returncode == 0
+    assert none_left(left)

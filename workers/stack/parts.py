@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from brainops.config.models import LOCAL_HOST, Api
+from brainops.config.models import LOCAL_HOST, Api, BrainOpsConfig
 from brainops.config.paths import STATE_VARIABLE, StatePaths
 from brainops.database.embedded import STOP_SIGNAL, EmbeddedPostgres
 from workers.stack.process import PYTHON, RunAs
@@ -23,6 +23,8 @@ SERVERS = frozenset({POSTGRES, TEMPORAL})
 """The parts that the others stand on: started first, stopped last."""
 
 DATABASE_VARIABLE = "BRAINOPS_DATABASE_URL"
+ONLY_VARIABLE = "BRAINOPS_ONLY"
+"""`memory` where that is all that runs: the API then waits for no Temporal."""
 
 SMALL_HEAP = {"GOGC": "40"}
 """Go lets its heap double before it collects; at 40 % the idle server keeps 25 MB less, for no CPU that can be measured."""
@@ -41,9 +43,12 @@ def plain_environment(environment: Mapping[str, str]) -> dict[str, str]:
 def child_environment(environment: Mapping[str, str], info: StackInfo) -> dict[str, str]:
     """What workers and the API get: ours, and where everything of `info`'s stack is."""
     child = {**FEW_ARENAS, **environment}
-    if info.temporal_embedded:
+    if info.temporal_embedded or info.memory_only:
         # Credentials and profiles are for another server.
         child = {name: value for name, value in child.items() if not name.startswith("TEMPORAL_")}
+    if info.memory_only:
+        child[ONLY_VARIABLE] = "memory"
+    if info.temporal_embedded:
         child["TEMPORAL_ADDRESS"] = info.temporal_address
         child["TEMPORAL_NAMESPACE"] = NAMESPACE
         child["TEMPORAL_CONFIG_FILE"] = os.devnull
@@ -109,8 +114,9 @@ def worker_part(role: str, paths: StatePaths, environment: Mapping[str, str]) ->
     )
 
 
-def api_part(api: Api, port: int, paths: StatePaths, environment: Mapping[str, str]) -> PartSpec:
+def api_part(config: BrainOpsConfig, port: int, paths: StatePaths, environment: Mapping[str, str]) -> PartSpec:
     """The HTTP API on `port` and its Unix socket. It is ready when `/live` answers."""
+    api = config.api
     url = api_url(api, port)
 
     async def ready() -> bool:
@@ -121,6 +127,7 @@ def api_part(api: Api, port: int, paths: StatePaths, environment: Mapping[str, s
         command=lambda: [*PYTHON, "-m", "interfaces.api.main"],
         environment={
             **environment,
+            **config.memory.variables(),
             "BRAINOPS_API_BIND": api.bind,
             "BRAINOPS_API_PORT": str(port),
             "BRAINOPS_API_SOCKET": str(paths.api_socket),

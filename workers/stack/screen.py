@@ -75,11 +75,14 @@ class Screen:
             if info.config_path
             else "none: no services are watched; write one with `brainops init`"
         )
-        return [
+        temporal = [
             ("Temporal UI", info.ui_url or "that of your Temporal server"),
             ("Temporal", info.temporal_address),
+        ]
+        return [
+            *([("Memory alone", "nothing is watched or healed")] if info.memory_only else temporal),
             ("API", f"{info.api_url} and {info.api_socket}"),
-            ("Configuration", configured),
+            *([] if info.memory_only else [("Configuration", configured)]),
             ("State folder", str(info.state_folder)),
             ("Logs", str(self._stack.paths.logs)),
             ("Stop", "Ctrl-C, or `brainops down`; your services go on running"),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from brainops.config.load import load_config
 from brainops.config.models import Api, BrainOpsConfig
@@ -42,13 +42,17 @@ LOG_CHECK_SECONDS = 5.0
 
 Progress = Callable[[str], None]
 
+Only = Literal["everything", "memory"]
+"""Which parts: all of them, or Postgres and the API alone, for coding agents on a laptop."""
+
 
 class Stack:
     """One stack on one state folder. Make, start and stop it in the main thread, within one event loop.
 
     `config_path`: the `brainops.yaml`; None: no services. `ports`: see `PortChoice`. `environment`: added to that of
     this process for the stack and its children; an empty value removes a variable (see `EMBEDDED`). `temporal_port`
-    and `ui_port`: ports that must be these. `temporal_binary`: default, the one that is found or installed.
+    and `ui_port`: ports that must be these. `temporal_binary`: default, the one that is found or installed. `only`: see
+    `Only`; memory alone needs no Temporal, watches nothing and heals nothing.
     """
 
     def __init__(
@@ -61,6 +65,7 @@ class Stack:
         temporal_port: int | None = None,
         ui_port: int | None = None,
         temporal_binary: Path | None = None,
+        only: Only = "everything",
     ) -> None:
         self.paths = paths
         self.config_path = config_path.absolute() if config_path else None
@@ -72,6 +77,7 @@ class Stack:
         self._ports: PortChoice = ports
         self._temporal_ports = (temporal_port, ui_port)
         self._temporal_binary = temporal_binary
+        self._only = only
         self._announce: Progress = lambda _line: None
         self._lock = StackLock(paths)
         self._plans: Plans | None = None
@@ -149,6 +155,8 @@ class Stack:
         self.info.write(self.paths)
 
     async def _apply(self, info: StackInfo) -> None:
+        if self._only == "memory":
+            raise SetupError("memory runs alone and watches nothing; stop it and start everything with `brainops up`")
         if self.config_path is None or self._plans is None:
             raise SetupError("the stack was started without a file; stop it and start it with --config FILE")
         await asyncio.to_thread(load_config, self.config_path)
@@ -170,6 +178,9 @@ class Stack:
     async def _start(self, config: BrainOpsConfig) -> None:
         self.paths.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._spawn(self._bound_logs())
+        if self._only == "memory":
+            await self._start_memory(config)
+            return
         address = external_address(self._environment)
         server_port, ui_port, api_port = self._choose_ports(config.api, embedded=address is None)
         temporal = self._use_temporal() if address else self._start_temporal(server_port, ui_port)
@@ -192,12 +203,32 @@ class Stack:
         plans_started = self._spawn(plans.start(environment))
         await _together(
             *(self._run(parts.worker_part(role, self.paths, environment)) for role in (CONTROL, HOST)),
-            self._run(parts.api_part(config.api, api_port, self.paths, environment)),
+            self._run(parts.api_part(config, api_port, self.paths, environment)),
         )
         info.write(self.paths)
         self.info = info
         await plans_started
         self._spawn(plans.keep(environment))
+
+    async def _start_memory(self, config: BrainOpsConfig) -> None:
+        """Postgres and the API."""
+        _, _, api_port = self._choose_ports(config.api, embedded=False)
+        info = StackInfo(
+            pid=os.getpid(),
+            start_ticks=start_ticks(os.getpid()) or 0,
+            temporal_address="",
+            temporal_embedded=False,
+            ui_url=None,
+            database_url=await self._start_database(),
+            api_url=parts.api_url(config.api, api_port),
+            api_socket=self.paths.api_socket,
+            config_path=self.config_path,
+            state_folder=self.paths.root,
+        )
+        environment = parts.child_environment(self._environment, info)
+        await self._run(parts.api_part(config, api_port, self.paths, environment))
+        info.write(self.paths)
+        self.info = info
 
     def _choose_ports(self, api: Api, *, embedded: bool) -> tuple[int, int, int]:
         """Ports of Temporal, its UI (0 where the server is not ours) and the API."""

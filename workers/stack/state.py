@@ -22,6 +22,7 @@ class StackInfo(BaseModel):
     start_ticks: int
     """Start time of `pid` in clock ticks since boot: tells it from a later process of the same number."""
     temporal_address: str
+    """Empty where the stack is memory alone."""
     temporal_embedded: bool
     ui_url: str | None
     """None where the Temporal server is not ours."""
@@ -35,6 +36,11 @@ class StackInfo(BaseModel):
     """How often the stack was asked to read its file anew since it started."""
     apply_problem: str = ""
     """Why the last time changed nothing; empty if it did."""
+
+    @property
+    def memory_only(self) -> bool:
+        """Whether it was started with `--only memory`: no Temporal, no workers, nothing is watched."""
+        return not self.temporal_address
 
     @classmethod
     def read(cls, paths: StatePaths) -> Self | None:
