@@ -8,6 +8,7 @@ import asyncio
 import gzip
 import sys
 import tempfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,6 +20,9 @@ from brainops.config.paths import StatePaths  # noqa: E402
 from brainops.contracts.agent import AgentName, PauseRequest  # noqa: E402
 from brainops.contracts.approval import ApprovalDecision  # noqa: E402
 from brainops.contracts.incident import IncidentStatus  # noqa: E402
+from brainops.contracts.keeping import ConsolidationRequest, MemoryRetentionRequest  # noqa: E402
+from brainops.contracts.memory import Append, NewMessage, SessionStart  # noqa: E402
+from brainops.contracts.message import Role, TextPart  # noqa: E402
 from brainops.contracts.monitoring import RetentionRequest  # noqa: E402
 from brainops.contracts.names import (  # noqa: E402
     CONTROL_QUEUE,
@@ -30,8 +34,13 @@ from brainops.contracts.names import (  # noqa: E402
 from brainops.database.embedded import running_postgres  # noqa: E402
 from brainops.database.engine import Database  # noqa: E402
 from brainops.database.migrate import upgrade  # noqa: E402
+from brainops.memory.artifacts import ArtifactStore  # noqa: E402
+from brainops.memory.indexing import Indexer  # noqa: E402
+from brainops.memory.sessions import SessionStore  # noqa: E402
 from workflows.agent import AgentWorkflow  # noqa: E402
+from workflows.consolidation import ConsolidationWorkflow  # noqa: E402
 from workflows.incident import IncidentWorkflow  # noqa: E402
+from workflows.memory_retention import MemoryRetentionWorkflow  # noqa: E402
 from workflows.retention import RetentionWorkflow  # noqa: E402
 
 HISTORIES = ROOT / "tests" / "replay" / "histories"
@@ -92,6 +101,26 @@ async def record_approval(builder: Builder) -> None:
         await save(house, "incident-approved", house.handle("shop").id)
 
 
+async def record_keeping(builder: Builder) -> None:
+    """ContextKeeper's two rounds, with a session to read and another to archive."""
+    async with builder.house({}) as house:
+        store = SessionStore(house.database, ArtifactStore(house.database, house.parts.objects))
+        for session, days in (("recorded", 1), ("recorded-long-ago", 40)):
+            at = datetime.now(UTC) - timedelta(days=days)
+            await store.start(SessionStart(session_id=session, at=at))
+            said = NewMessage(role=Role.USER, parts=(TextPart(text="We keep the queue in Postgres."),), at=at)
+            await store.append(Append(session_id=session, messages=(said,)))
+        await Indexer(house.database).run_once()
+        await house.client.execute_workflow(
+            ConsolidationWorkflow.run, ConsolidationRequest(), id="consolidation", task_queue=CONTROL_QUEUE
+        )
+        await save(house, "consolidation-once", "consolidation")
+        await house.client.execute_workflow(
+            MemoryRetentionWorkflow.run, MemoryRetentionRequest(), id="memory-retention", task_queue=CONTROL_QUEUE
+        )
+        await save(house, "memory_retention-once", "memory-retention")
+
+
 async def main() -> None:
     """Record everything anew."""
     HISTORIES.mkdir(exist_ok=True)
@@ -102,7 +131,7 @@ async def main() -> None:
         async with running_postgres(paths) as server:
             upgrade(server.owner_url, paths)
             database = Database(server.app_url)
-            for number, scenario in enumerate((record_healing, record_approval)):
+            for number, scenario in enumerate((record_healing, record_approval, record_keeping)):
                 place = root / str(number)
                 place.mkdir()
                 builder = Builder(temporal, database, place)

@@ -9,17 +9,21 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from datetime import timedelta
+from typing import Any
 
 from temporalio.client import (
     Client,
     Schedule,
     ScheduleActionStartWorkflow,
     ScheduleAlreadyRunningError,
+    ScheduleCalendarSpec,
     ScheduleIntervalSpec,
     ScheduleOverlapPolicy,
     SchedulePolicy,
+    ScheduleRange,
     ScheduleSpec,
 )
 from temporalio.common import (
@@ -31,12 +35,15 @@ from agents.roster import CHARTERS, first_state
 from brainops.checks.store import CheckStore
 from brainops.config.models import LOCAL_HOST, AgentOverrides, BrainOpsConfig
 from brainops.contracts.agent import AgentName, AgentSettings, Budget
-from brainops.contracts.base import Actor, ActorKind
+from brainops.contracts.base import Actor, ActorKind, Contract
 from brainops.contracts.check import CheckStatus
 from brainops.contracts.incident import Dismissal
+from brainops.contracts.keeping import ConsolidationRequest, MemoryRetentionRequest
 from brainops.contracts.monitoring import RetentionRequest
 from brainops.contracts.names import (
+    CONSOLIDATION_SCHEDULE_ID,
     CONTROL_QUEUE,
+    MEMORY_RETENTION_SCHEDULE_ID,
     NOTIFICATIONS_WORKFLOW_ID,
     RETENTION_SCHEDULE_ID,
     agent_workflow_id,
@@ -51,11 +58,22 @@ from workers.main import configured
 from workers.runtime import connect_temporal, end_process
 from workers.starts import TASK_TIMEOUT, start_services, start_watch
 from workflows.agent import AgentWorkflow
+from workflows.consolidation import ConsolidationWorkflow
 from workflows.incident import IncidentWorkflow
+from workflows.memory_retention import MemoryRetentionWorkflow
 from workflows.notification import NotificationWorkflow
 from workflows.retention import RetentionWorkflow
 
 RETENTION_INTERVAL = timedelta(minutes=5)
+NIGHTLY_JITTER = timedelta(minutes=20)
+"""So that several installations on one machine do not all begin at once."""
+
+_SUMMARIES = {
+    RETENTION_SCHEDULE_ID: "thin samples, keep histories",
+    CONSOLIDATION_SCHEDULE_ID: "read sessions, merge, propose",
+    MEMORY_RETENTION_SCHEDULE_ID: "archive and purge memory",
+}
+
 BRING_UP = Actor(kind=ActorKind.SCHEDULE, name="bring_up")
 
 
@@ -78,7 +96,7 @@ async def bring_up(client: Client, database: Database, config: BrainOpsConfig, h
     started = await (await start_services(client, host)).result()
     await start_watch(client, host)
     await _deliver_notifications(client)
-    await _schedule_retention(client)
+    await _schedule_upkeep(client)
     return BringUp(agents=len(AgentName), plans_taken_up=taken_up, started=started.started, failed=dict(started.failed))
 
 
@@ -96,7 +114,12 @@ async def _start_agent(client: Client, crew: CrewStore, config: BrainOpsConfig, 
     overrides = config.agents.get(name, AgentOverrides())
     known = await crew.load(name) or first_state(name)
     budget = overrides.budget
-    settings = AgentSettings(enabled=overrides.enabled, daily_usd=budget.daily_usd if budget is not None else None)
+    settings = AgentSettings(
+        enabled=overrides.enabled,
+        daily_usd=budget.daily_usd if budget is not None else None,
+        has_job=charter.has_job,
+        job=charter.job,
+    )
     state = known.model_copy(
         update={
             "enabled": settings.enabled,
@@ -156,21 +179,37 @@ async def _deliver_notifications(client: Client) -> None:
     )
 
 
-async def _schedule_retention(client: Client) -> None:
-    schedule = Schedule(
-        action=ScheduleActionStartWorkflow(
-            RetentionWorkflow.run,
-            RetentionRequest(),
-            id=RETENTION_SCHEDULE_ID,
-            task_queue=CONTROL_QUEUE,
-            task_timeout=TASK_TIMEOUT,
-            static_summary="thin samples, keep histories",
-        ),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=RETENTION_INTERVAL)]),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
+async def _schedule_upkeep(client: Client) -> None:
+    every = ScheduleIntervalSpec(every=RETENTION_INTERVAL)
+    await _schedule(
+        client, RETENTION_SCHEDULE_ID, ScheduleSpec(intervals=[every]), RetentionWorkflow.run, RetentionRequest()
     )
+    await _schedule(client, CONSOLIDATION_SCHEDULE_ID, _daily(3, 10), ConsolidationWorkflow.run, ConsolidationRequest())
+    await _schedule(
+        client, MEMORY_RETENTION_SCHEDULE_ID, _daily(4, 10), MemoryRetentionWorkflow.run, MemoryRetentionRequest()
+    )
+
+
+def _daily(hour: int, minute: int) -> ScheduleSpec:
+    """Once a day, UTC, at most `NIGHTLY_JITTER` later."""
+    at = ScheduleCalendarSpec(hour=[ScheduleRange(hour)], minute=[ScheduleRange(minute)])
+    return ScheduleSpec(calendars=[at], jitter=NIGHTLY_JITTER)
+
+
+async def _schedule(
+    client: Client, schedule_id: str, spec: ScheduleSpec, workflow: Callable[..., Awaitable[Any]], request: Contract
+) -> None:
+    action = ScheduleActionStartWorkflow(
+        workflow,
+        request,
+        id=schedule_id,
+        task_queue=CONTROL_QUEUE,
+        task_timeout=TASK_TIMEOUT,
+        static_summary=_SUMMARIES[schedule_id],
+    )
+    schedule = Schedule(action=action, spec=spec, policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP))
     try:
-        await client.create_schedule(RETENTION_SCHEDULE_ID, schedule)
+        await client.create_schedule(schedule_id, schedule)
     except ScheduleAlreadyRunningError:
         return
 

@@ -21,8 +21,10 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.agent import AgentRecords
+from activities.consolidation import Consolidation
 from activities.incident import AgentDesk, IncidentActions, IncidentRecords, PermissionReader
 from activities.maintenance import MaintenanceRecords
+from activities.memory_retention import MemoryUpkeep
 from activities.monitoring import Watch
 from activities.notification import Notifications
 from activities.retention import Upkeep
@@ -64,7 +66,9 @@ from brainops.telemetry.outage import Outage
 from workers.plugin import brainops_plugin
 from workers.runtime import connect_temporal, end_process, return_memory
 from workflows.agent import AgentWorkflow
+from workflows.consolidation import ConsolidationWorkflow
 from workflows.incident import IncidentWorkflow
+from workflows.memory_retention import MemoryRetentionWorkflow
 from workflows.monitoring import MonitoringWorkflow
 from workflows.notification import NotificationWorkflow
 from workflows.retention import RetentionWorkflow
@@ -74,7 +78,9 @@ Role = Literal["control", "host"]
 
 WORKFLOWS: tuple[type, ...] = (
     AgentWorkflow,
+    ConsolidationWorkflow,
     IncidentWorkflow,
+    MemoryRetentionWorkflow,
     MonitoringWorkflow,
     NotificationWorkflow,
     RetentionWorkflow,
@@ -102,6 +108,7 @@ class Parts:
         self.directory: Path = loaded.directory
         self.paths = paths
         self.host = host
+        self.database = database
         self.incidents = IncidentStore(database)
         self.ledger = EffectLedger(database)
         self.checks = CheckStore(database)
@@ -145,9 +152,27 @@ class Parts:
             records.settle_approval,
             upkeep.thin_samples,
             upkeep.archive_histories,
+            *self._context_keeper(),
             windows.open_maintenance,
             windows.close_maintenance,
             self._notifications().deliver_notifications,
+        ]
+
+    def _context_keeper(self) -> list[Callable[..., Any]]:
+        # Where the API keeps what is too big for a row, which may be a bucket.
+        objects = ObjectStore(self.config.memory.place(self.directory) or self.paths.objects)
+        consolidation = Consolidation(self.database, objects, self.crew, self.deeds)
+        upkeep = MemoryUpkeep(self.config.memory, self.database, objects, self.objects)
+        return [
+            consolidation.keeper_may_work,
+            consolidation.unread_sessions,
+            consolidation.read_session,
+            consolidation.merge_memories,
+            consolidation.propose_repeats,
+            consolidation.aggregate_agents,
+            consolidation.measure_proposals,
+            upkeep.archive_sessions,
+            upkeep.purge_memory,
         ]
 
     def _notifications(self) -> Notifications:

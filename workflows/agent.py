@@ -57,7 +57,9 @@ class AgentWorkflow:
     def configure(self, settings: AgentSettings) -> None:
         """The configuration was read anew."""
         budget = self._state.budget.model_copy(update={"daily_usd": settings.daily_usd})
-        self._state = self._state.model_copy(update={"enabled": settings.enabled, "budget": budget})
+        told = {"has_job": settings.has_job, "job": settings.job}
+        said = {name: value for name, value in told.items() if value is not None}
+        self._state = self._state.model_copy(update={"enabled": settings.enabled, "budget": budget, **said})
         self._handled += 1
 
     @workflow.signal

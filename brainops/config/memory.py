@@ -1,6 +1,7 @@
 """The section `memory`: where big things lie, what compares meanings, how long what is remembered."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, StringConstraints, model_validator
@@ -26,8 +27,8 @@ class MemorySettings(Section):
     """What agents and sessions remember, and for how long. Read when the stack starts."""
 
     objects: Annotated[str, StringConstraints(min_length=1)] | None = None
-    """Where artifacts and episodes lie: a folder, or a URL (`s3://bucket/prefix`, `gs://…`, `az://…`). Default: the
-    state folder. Credentials come from the environment."""
+    """Where artifacts and episodes lie: a folder, or a URL (`s3://bucket/prefix`, `gs://…`, `az://…`). A relative folder
+    starts from that of the file. Default: the state folder. Credentials come from the environment."""
     embeddings: Embeddings | None = None
     """What compares meanings. Default: WordLlama, on this machine."""
     archive_after: Duration = Field(default=timedelta(days=30), ge=timedelta(days=1))
@@ -41,9 +42,19 @@ class MemorySettings(Section):
             raise ValueError("purge_after is shorter than archive_after; nothing may be removed before it is archived")
         return self
 
-    def variables(self) -> dict[str, str]:
-        """How the API process is told."""
-        told = {} if self.objects is None else {"BRAINOPS_OBJECTS": self.objects}
+    def place(self, directory: Path) -> str | None:
+        """Where artifacts and episodes lie; a folder as the file in `directory` means it. None: in the state folder."""
+        if self.objects is None or "://" in self.objects:
+            return self.objects
+        return str(directory / self.objects)
+
+    def variables(self, directory: Path) -> dict[str, str]:
+        """How the API process is told; `directory`: of the file."""
+        told = {
+            "BRAINOPS_OBJECTS": self.place(directory) or "",
+            "BRAINOPS_ARCHIVE_AFTER": str(int(self.archive_after.total_seconds())),
+            "BRAINOPS_PURGE_AFTER": str(int(self.purge_after.total_seconds())),
+        }
         if self.embeddings is not None:
             told |= {
                 "BRAINOPS_EMBEDDINGS_URL": self.embeddings.url,

@@ -60,6 +60,11 @@ class StatePaths:
         return self.root / "objects"
 
     @property
+    def spool(self) -> Path:
+        """Events of coding agents that wait to be stored."""
+        return self.root / "spool"
+
+    @property
     def api_socket(self) -> Path:
         """Unix socket of the HTTP API."""
         return self.root / "api.sock"

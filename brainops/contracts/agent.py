@@ -115,6 +115,9 @@ class AgentSettings(Contract):
 
     enabled: bool = True
     daily_usd: float | None = None
+    has_job: bool | None = None
+    """What this release says of its work, `job` likewise: its life may have begun under an older one. None: as it is."""
+    job: ShortText | None = None
 
 
 class PauseRequest(Contract):

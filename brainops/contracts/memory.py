@@ -9,10 +9,11 @@ from enum import StrEnum
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field, JsonValue, StringConstraints
+from pydantic import Field, JsonValue, StringConstraints
 
 from brainops.contracts.base import Contract
 from brainops.contracts.message import Message, Part, Role, StoredMessage
+from brainops.contracts.moments import End, Moment
 
 SCOPE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9:_./@ -]{0,199}$"
 Scope = Annotated[str, StringConstraints(pattern=SCOPE_PATTERN)]
@@ -22,6 +23,9 @@ DEFAULT_SCOPE = "default"
 
 SessionId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9:_./@-]{0,127}$")]
 Tag = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Name = Annotated[str, StringConstraints(max_length=200, pattern=r"^[^\x00]*$")]
+"""What is looked for, and so comes to no store that would check it."""
+
 Importance = Annotated[float, Field(ge=0, le=1)]
 Json = dict[str, JsonValue]
 
@@ -77,7 +81,7 @@ class MemoryContent(Contract):
     """Given back always, whatever is asked."""
     data: Json = Field(default_factory=dict)
     """Anything further for programs (participants of a relation, the statement it was made from)."""
-    expires_at: AwareDatetime | None = None
+    expires_at: End | None = None
     """When it stops being true by itself. Default: never."""
     provenance: Provenance = Provenance()
 
@@ -85,11 +89,11 @@ class MemoryContent(Contract):
 class NewMemory(MemoryContent):
     """What is to be remembered."""
 
-    valid_from: AwareDatetime | None = None
+    valid_from: Moment | None = None
     """Default: `at`."""
     id: UUID | None = None
     """Default: a new one. The same id again changes nothing."""
-    at: AwareDatetime | None = None
+    at: Moment | None = None
     """When it was said, for imports. Default: now."""
 
 
@@ -131,7 +135,7 @@ class Supersede(Contract):
 
     id: UUID
     memory: NewMemory
-    at: AwareDatetime | None = None
+    at: Moment | None = None
     """Since when the new one holds. Default: now."""
 
 
@@ -140,13 +144,13 @@ class Resolve(Contract):
 
     id: UUID
     reason: str = ""
-    at: AwareDatetime | None = None
+    at: Moment | None = None
 
 
 class Forget(Contract):
     """Remove for good: rows, postings, vectors, artifacts and episodes. Exactly one of the three is named."""
 
-    memory_ids: tuple[UUID, ...] = ()
+    memory_ids: Annotated[tuple[UUID, ...], Field(max_length=5_000)] = ()
     session_id: SessionId | None = None
     scope: Scope | None = None
     reason: str = ""
@@ -182,7 +186,7 @@ class SessionStart(Contract):
     title: str = ""
     owner: str = ""
     metadata: Json = Field(default_factory=dict)
-    at: AwareDatetime | None = None
+    at: Moment | None = None
 
 
 class NewMessage(Message):
@@ -190,7 +194,7 @@ class NewMessage(Message):
 
     id: UUID | None = None
     """Default: a new one. The same id again is stored once, and answered with its place."""
-    at: AwareDatetime | None = None
+    at: Moment | None = None
     """When it was said. Default: now."""
     from_memory: bool = False
     """It was injected from memory: kept for the transcript, never indexed and never learned from."""
@@ -226,7 +230,7 @@ class StreamText(Contract):
     """Characters told before this call; a repeated call is then recognised. Default: it follows what is there."""
     role: Role = Role.ASSISTANT
     author: str = ""
-    at: AwareDatetime | None = None
+    at: Moment | None = None
 
 
 class StreamEnd(Contract):
@@ -237,6 +241,9 @@ class StreamEnd(Contract):
     interrupted: bool = False
     parts: tuple[Part, ...] = ()
     """Parts beside the text, such as tool calls."""
+    offset: int | None = None
+    """Characters told in all; what a crash took of them is then told again instead of missing for ever. Default: what
+    is there is all."""
 
 
 class Messages(Contract):
@@ -264,7 +271,7 @@ class SessionEnd(Contract):
     """The session is over: what it decided, left open and learned is written down."""
 
     session_id: SessionId
-    at: AwareDatetime | None = None
+    at: Moment | None = None
 
 
 class SessionInfo(Contract):
@@ -291,7 +298,7 @@ class ListSessions(Contract):
     """Sessions, the last used first."""
 
     scope: Scope | None = None
-    agent: str | None = None
+    agent: Name | None = None
     limit: Annotated[int, Field(ge=1, le=500)] = 20
     before: str | None = None
 
@@ -326,8 +333,8 @@ class SessionSave(Contract):
     """Default: the session's."""
     tags: tuple[Tag, ...] = ()
     importance: Importance = 0.5
-    expires_at: AwareDatetime | None = None
-    at: AwareDatetime | None = None
+    expires_at: End | None = None
+    at: Moment | None = None
 
 
 class Snapshot(Contract):
@@ -367,7 +374,7 @@ class TodoAdd(Contract):
     importance: Importance = 0.5
     session_id: str = ""
     id: UUID | None = None
-    at: AwareDatetime | None = None
+    at: Moment | None = None
 
 
 class TodoUpdate(Contract):
@@ -379,7 +386,7 @@ class TodoUpdate(Contract):
     progress: Annotated[int, Field(ge=0, le=100)] | None = None
     blocker: str | None = None
     importance: Importance | None = None
-    at: AwareDatetime | None = None
+    at: Moment | None = None
 
 
 class TodoList(Contract):
@@ -441,7 +448,9 @@ class WorkCheck(Contract):
 
     description: str
     scope: Scope = DEFAULT_SCOPE
-    at: AwareDatetime | None = None
+    owner: Name = ""
+    """Who asks: what was said of work in other people's own sessions is left out."""
+    at: Moment | None = None
 
 
 class WorkMatch(Contract):
@@ -492,7 +501,7 @@ class WorkDone(Contract):
     """It was given up, not done."""
     claimed_by: str = ""
     session_id: str = ""
-    at: AwareDatetime | None = None
+    at: Moment | None = None
 
 
 class Decide(Contract):
@@ -506,7 +515,7 @@ class Decide(Contract):
     importance: Importance = 0.8
     provenance: Provenance = Provenance()
     supersedes: UUID | None = None
-    at: AwareDatetime | None = None
+    at: Moment | None = None
 
 
 class SetWorking(Contract):
@@ -522,9 +531,9 @@ class SetWorking(Contract):
 class GetWorking(Contract):
     """Read what an agent keeps; one key or all."""
 
-    agent: str
-    key: str | None = None
-    session_id: str = ""
+    agent: Name
+    key: Name | None = None
+    session_id: Name = ""
 
 
 class WorkingValue(Contract):
@@ -564,8 +573,8 @@ class Filters(Contract):
     provider: str | None = None
     most_cost: float | None = None
     session_id: str | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: Moment | None = None
+    until: End | None = None
     tags: tuple[str, ...] = ()
 
 
@@ -586,13 +595,13 @@ class Recall(Contract):
 
     query: str
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=50)] = (DEFAULT_SCOPE,)
-    owner: str = ""
+    owner: Name = ""
     kinds: tuple[RecallKind, ...] = ()
     """Default: all."""
     k: Annotated[int, Field(ge=1, le=1000)] | None = None
     """At most this many. Default: 10, unless a token budget is given."""
     token_budget: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    at: AwareDatetime | None = None
+    at: Moment | None = None
     """What held then. Default: now, and only what is current."""
     filters: Filters = Filters()
     precise: bool = False
@@ -654,7 +663,7 @@ class Fetch(Contract):
     """All of something, by its id from a recall or a reference."""
 
     ids: Annotated[tuple[UUID, ...], Field(max_length=50)] = ()
-    artifact_keys: Annotated[tuple[str, ...], Field(max_length=10)] = ()
+    artifact_keys: Annotated[tuple[Name, ...], Field(max_length=10)] = ()
 
 
 class Artifact(Contract):
@@ -685,11 +694,11 @@ class Restore(Contract):
     scope: Scope = DEFAULT_SCOPE
     prompt: str = ""
     """The first prompt of the new session, where it is known."""
-    session_id: str = ""
+    session_id: Name = ""
     """A session to continue. Default: the last ones of the scope."""
-    owner: str = ""
+    owner: Name = ""
     budget_tokens: Annotated[int, Field(ge=50, le=100_000)] = 2000
-    at: AwareDatetime | None = None
+    at: Moment | None = None
 
 
 class Restored(Contract):

@@ -105,3 +105,5 @@ class StoredMessage(Message):
     """When it was said; `created_at` is when it was stored."""
     created_at: datetime
     status: MessageStatus = MessageStatus.COMPLETE
+    from_memory: bool = False
+    """It was injected from memory: nothing is learned from it."""

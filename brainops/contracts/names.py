@@ -40,6 +40,8 @@ REMEDY_NAMES = (  # what was learned under an old name is not found again, and c
 NOTIFICATIONS_WORKFLOW_ID = "notifications"  # every message would be delivered twice, by the old plan and the new one
 
 RETENTION_SCHEDULE_ID = "brainops-retention"  # a second schedule would run beside the old one
+CONSOLIDATION_SCHEDULE_ID = "brainops-consolidation"  # likewise
+MEMORY_RETENTION_SCHEDULE_ID = "brainops-memory-retention"  # likewise
 
 
 def host_queue(host: str) -> str:

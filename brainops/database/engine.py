@@ -2,14 +2,14 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from time import monotonic
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import psycopg
-from psycopg.rows import TupleRow
+from psycopg.rows import DictRow, TupleRow, dict_row
 from sqlalchemy import Executable, RowMapping, TextClause
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -30,6 +30,9 @@ SPARE_SECONDS = 30.0
 
 _TENANT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
+_Driver = psycopg.AsyncConnection[TupleRow]
+_Answer = TypeVar("_Answer")
+
 
 class Database:
     """A small pool of connections that act for one tenant.
@@ -46,13 +49,15 @@ class Database:
             raise BadInputError(f"{tenant_id!r} is no tenant id; use letters, digits, `_`, `.` and `-`, at most 63")
         self.tenant_id = tenant_id
         # One round trip instead of two: with parameters it could not be sent together with BEGIN.
-        self._begin_as_tenant = f"BEGIN; SELECT set_config('brainops.tenant_id', '{tenant_id}', true)"
+        self._set_tenant = f"SELECT set_config('brainops.tenant_id', '{tenant_id}', true)".encode()
+        self._begin_as_tenant = f"BEGIN; {self._set_tenant.decode()}"
         self._engine = create_async_engine(
             parse_url(url),
             pool_size=pool_size,
             max_overflow=pool_size,
             pool_timeout=POOL_TIMEOUT_SECONDS,
             pool_use_lifo=True,
+            hide_parameters=True,  # they hold what people said, and errors go to the log
             isolation_level="AUTOCOMMIT",  # of the driver, which would otherwise send a BEGIN of its own
             connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, "application_name": "brainops"},
         )
@@ -90,32 +95,76 @@ class Database:
 
         For statements that may be repeated (upserts, inserts that skip what is there): when the connection is lost
         before the answer, the statement is sent once more. Parameters are put in by psycopg's client-side cursor,
-        since one message of several statements cannot carry them.
+        since one message of several statements cannot carry them. What Postgres refuses is raised as psycopg's error.
         """
+        message = f"{self._begin_as_tenant}; {_compiled(statement)}; COMMIT".encode()
+
+        async def send(driver: _Driver) -> list[TupleRow]:
+            await psycopg.AsyncClientCursor(driver).execute(message, values)
+            return []
+
+        await self._sent_twice_at_most(send)
+
+    async def write_rows(self, statements: Sequence[TextClause], values: Mapping[str, object]) -> list[TupleRow]:
+        """Statements as one transaction, in one round trip, and the rows of the last one. Raises as `write`.
+
+        For what runs often: the server keeps their plans. Each sees what was committed before it began, so a first
+        one can wait for a lock. They must bear repetition, as in `write`.
+        """
+
+        async def send(driver: _Driver) -> list[TupleRow]:
+            async with driver.pipeline():
+                await driver.execute(b"BEGIN")
+                await driver.execute(self._set_tenant, prepare=True)
+                answer = [await driver.execute(_compiled(one).encode(), values, prepare=True) for one in statements][-1]
+                await driver.execute(b"COMMIT")
+            return await answer.fetchall()
+
+        return await self._sent_twice_at_most(send)
+
+    async def read_together(self, queries: Sequence[tuple[TextClause, Mapping[str, object]]]) -> list[list[DictRow]]:
+        """The rows of each query, all in one round trip. Raises as `write`. For what runs often, as `write_rows`."""
+
+        async def send(driver: _Driver) -> list[list[DictRow]]:
+            async with driver.pipeline():
+                await driver.execute(b"BEGIN")
+                await driver.execute(self._set_tenant, prepare=True)
+                answers = [
+                    await driver.cursor(row_factory=dict_row).execute(_compiled(query).encode(), values, prepare=True)
+                    for query, values in queries
+                ]
+                await driver.execute(b"COMMIT")
+            return [await answer.fetchall() for answer in answers]
+
+        return await self._sent_twice_at_most(send)
+
+    async def _sent_twice_at_most(self, send: Callable[[_Driver], Awaitable[_Answer]]) -> _Answer:
         try:
-            if not await self._sent(statement, values) and not await self._sent(statement, values):
-                raise UnavailableError("Postgres does not answer: the connection was lost twice")
+            answer = await self._sent(send)
+            if answer is None:
+                answer = await self._sent(send)
         except (DBAPIError, PoolTimeoutError) as error:
             raise _translated(error) from error
         except psycopg.OperationalError as error:
             raise UnavailableError(f"Postgres does not answer: {_first_line(error)}") from error
+        if answer is None:
+            raise UnavailableError("Postgres does not answer: the connection was lost twice")
+        return answer
 
-    async def _sent(self, statement: TextClause, values: Mapping[str, object]) -> bool:
-        """Send one whole transaction. False: the connection was lost on the way."""
+    async def _sent(self, send: Callable[[_Driver], Awaitable[_Answer]]) -> _Answer | None:
+        """Send one whole transaction. None: the connection was lost on the way."""
         connection = await self._take()
         try:
             driver: object = (await connection.get_raw_connection()).driver_connection
             if not isinstance(driver, psycopg.AsyncConnection):
                 raise TypeError(f"psycopg's connection was expected, not {driver!r}")
             try:
-                cursor = psycopg.AsyncClientCursor(cast("psycopg.AsyncConnection[TupleRow]", driver))
-                await cursor.execute(f"{self._begin_as_tenant}; {_compiled(statement)}; COMMIT".encode(), values)
-            except psycopg.OperationalError:
+                return await send(cast("_Driver", driver))
+            except psycopg.Error:  # of whatever kind: an answer that was cut off may look like a wrong one
                 if not driver.broken:
                     raise
                 await connection.invalidate()
-                return False
-            return True
+                return None
         finally:
             await self._give_back(connection)
 

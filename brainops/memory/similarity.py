@@ -84,6 +84,11 @@ def similarity(one: Likeness, other: Likeness) -> float:
     return alike if one.reason == other.reason or alike >= _SAME_CONDITION else 0.0
 
 
+def condition(line: str) -> str:
+    """What a line of a log says went wrong, as one of the names below; empty where it is none of them."""
+    return _read(line).condition
+
+
 _ALIKE_REASONS = (
     frozenset({"refused", "reset"}),
     frozenset({"status", "body", "error", "header"}),

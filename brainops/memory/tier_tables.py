@@ -77,6 +77,12 @@ sessions = Table(
     now("updated_at"),
     Index(None, "tenant_id", "scope", "last_at"),
     Index(None, "tenant_id", "last_at"),
+    Index(
+        "sessions_unread_idx",
+        "tenant_id",
+        "last_at",
+        postgresql_where=sql("last_seq > understood AND archived_at IS NULL"),
+    ),
 )
 
 messages = Table(
@@ -107,7 +113,7 @@ message_deltas = Table(
     Column("text", Text, nullable=False),
     now("created_at"),
 )
-"""Partial text: `characters` is how many stood before it."""
+"""Partial text: `characters` is how many had been told when it was saved, with it."""
 
 persistent_memory = Table(
     "persistent_memory",
@@ -170,7 +176,9 @@ memory_chunks = Table(
     words("session_id"),
     _count("seq"),
     instant("at"),
+    instant("valid_from", nullable=True),
     instant("valid_to", nullable=True),
+    Column("asks", Boolean, nullable=False, server_default=sql("false")),
     Column("importance", Double, nullable=False, server_default=sql("0.5")),
     Column("first", Integer, nullable=False),
     Column("last", Integer, nullable=False),
@@ -259,8 +267,11 @@ episodes = Table(
     Column("key", Text, nullable=False),
     Column("sha256", Text, nullable=False),
     Column("bytes", BigInteger, nullable=False),
+    Column("first_seq", Integer, nullable=False, server_default=sql("1")),
     Column("messages", Integer, nullable=False),
     _list("tags"),
+    _list("artifacts"),
+    Column("ids", ARRAY(Uuid), nullable=False, server_default=sql("'{}'::uuid[]")),
     instant("first_at"),
     instant("last_at"),
     instant("expires_at"),
@@ -269,6 +280,8 @@ episodes = Table(
     Index(None, "tenant_id", "session_id"),
     Index(None, "tenant_id", "expires_at"),
 )
+"""`first_seq` and `messages`: which part of its session it is. `artifacts`: keys of what its messages refer to.
+`ids`: of its messages, in order, so that one that comes again is known."""
 
 retention_receipts = Table(
     "retention_receipts",
@@ -319,10 +332,14 @@ work_items = Table(
     instant("done_at", nullable=True),
     words("outcome"),
     words("session_id"),
+    Column("told", Boolean, nullable=False, server_default=sql("false")),
+    words("context"),
+    Column("sure", Double, nullable=False, server_default=sql("1")),
     now("updated_at"),
-    CheckConstraint("state IN ('claimed', 'done', 'released')", name="state"),
+    CheckConstraint("state IN ('claimed', 'done', 'released', 'open', 'planned', 'waiting', 'reverted')", name="state"),
     Index(None, "tenant_id", "scope", "updated_at"),
 )
+"""`told`: a sentence of a session that gives work a state, with the `context` in which it stood; otherwise a claim."""
 
 proposals = Table(
     "proposals",
@@ -360,8 +377,10 @@ agent_memory = Table(
     _object("preferred_models"),
     _object("learned_patterns"),
     Column("evolution_history", structure("evolution_history").type, nullable=False, server_default=sql("'[]'::jsonb")),
+    _object("folded"),
     now("updated_at"),
 )
+"""`folded`: what was counted of the rows of `agent_performance` that were purged since."""
 
 agent_performance = Table(
     "agent_performance",

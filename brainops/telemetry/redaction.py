@@ -24,12 +24,12 @@ _MAX_DEPTH = 12
 _MAX_ITEMS = 1000
 _MAX_STRING = 20_000
 
-_PRIVATE_PASSAGE = re.compile(r"(?P<opening><private>)|</private>", re.IGNORECASE)
-_PRIVATE_KEY = re.compile(
+PRIVATE_PASSAGE = re.compile(r"(?P<opening><private>)|</private>", re.IGNORECASE)
+PRIVATE_KEY = re.compile(
     r"(?P<opening>-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)"
     r"|-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 )
-_LONGEST_KEY = 8192
+LONGEST_KEY = 8192
 """Before the end of a key whose beginning was cut off, so much is hidden."""
 
 _SENSITIVE = (
@@ -63,9 +63,9 @@ _HEADER = re.compile(
 
 _BEARER = re.compile(r"\b(?P<name>bearer[ \t]{1,8})(?P<value>[A-Za-z0-9._~+/=-]{6,})", re.IGNORECASE)
 
-_URL_PASSWORD = re.compile(r"(?P<name>://[^\s/@:\"']{0,256}:)(?P<value>[^\s/\"']{1,512})(?=@)")
+URL_PASSWORD = re.compile(r"(?P<name>://[^\s/@:\"']{0,256}:)(?P<value>[^\s/\"']{1,512})(?=@)")
 
-_KNOWN_TOKEN = re.compile(
+KNOWN_TOKEN = re.compile(
     r"(?<![A-Za-z0-9_-])(?:"
     r"(?:AKIA|ASIA|AGPA|AIDA|AROA)[0-9A-Z]{16}"
     r"|gh[pousr]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}"
@@ -110,14 +110,14 @@ def redact(text: str, secrets: Collection[str] = ()) -> str:
     text = text[:MAX_TEXT]
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, REDACTED)
-    text = _without_blocks(text, _PRIVATE_PASSAGE, hidden_before_stray_end=0)
-    text = _without_blocks(text, _PRIVATE_KEY, hidden_before_stray_end=_LONGEST_KEY)
+    text = _without_blocks(text, PRIVATE_PASSAGE, hidden_before_stray_end=0)
+    text = _without_blocks(text, PRIVATE_KEY, hidden_before_stray_end=LONGEST_KEY)
     text = _HEADER.sub(rf"\g<name>\g<sign>{REDACTED}", text)
-    text = _URL_PASSWORD.sub(rf"\g<name>{REDACTED}", text)
+    text = URL_PASSWORD.sub(rf"\g<name>{REDACTED}", text)
     text = _ASSIGNED.sub(_hide_assigned, text)
     text = _OPTION.sub(_hide_option, text)
     text = _BEARER.sub(rf"\g<name>{REDACTED}", text)
-    text = _KNOWN_TOKEN.sub(REDACTED, text)
+    text = KNOWN_TOKEN.sub(REDACTED, text)
     return _AFTER_WORD.sub(_hide_if_random, text)
 
 

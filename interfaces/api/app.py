@@ -8,6 +8,7 @@ from fastapi import FastAPI
 
 from brainops.database.engine import Database
 from interfaces.api import heartbeats, live, operations, problems
+from interfaces.api.late_routes import LateRoutes
 from interfaces.api.middleware import RequestFrame
 from interfaces.api.resources import Resources
 from interfaces.api.settings import ApiSettings
@@ -25,13 +26,15 @@ def create_app(settings: ApiSettings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         opened = Resources(settings, Database(settings.database_url))
         app.state.resources = opened
-        watch = asyncio.create_task(opened.watch_database())
+        watches = [asyncio.create_task(opened.watch_database()), asyncio.create_task(opened.memory.look_after())]
         try:
             yield
         finally:
-            watch.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await watch
+            for watch in watches:
+                watch.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watch
+            await opened.memory.close()
             await opened.database.close()
 
     app = FastAPI(
@@ -46,6 +49,7 @@ def create_app(settings: ApiSettings) -> FastAPI:
         # A redirect would send the key to a path that was not asked for.
         redirect_slashes=False,
     )
+    app.add_middleware(LateRoutes)
     app.add_middleware(RequestFrame)
     problems.install(app)
     app.include_router(live.router)

@@ -15,18 +15,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from interfaces.api.problems import MEDIA_TYPE, problem_body
 
 MAX_BODY_BYTES = 1024 * 1024
+MAX_MEMORY_BYTES = 8 * 1024 * 1024
+"""Where sessions are told: a tool's result may be long."""
+
+MEMORY_PREFIXES = ("/v1/memory/", "/mcp")
 BODY_TIMEOUT_SECONDS = 30.0
 """A body that takes longer to arrive is given up."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def _too_large() -> str:
-    return f"The body is larger than {MAX_BODY_BYTES} bytes; send less."
+def _too_large(most: int) -> str:
+    return f"The body is larger than {most} bytes; send less."
 
 
 class RequestFrame:
-    """Gives each request its id (the caller's `X-Request-ID` if it is sane) and refuses bodies over 1 MiB."""
+    """Gives each request its id (the caller's `X-Request-ID` if it is sane) and refuses bodies over 1 MiB (memory: 8)."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -49,17 +53,18 @@ class RequestFrame:
                 answer.setdefault("Cache-Control", "no-store")
             await send(message)
 
+        most = MAX_MEMORY_BYTES if scope["path"].startswith(MEMORY_PREFIXES) else MAX_BODY_BYTES
         declared = headers.get("content-length", "0")
-        if not declared.isascii() or not declared.isdigit() or int(declared) > MAX_BODY_BYTES:
-            body = problem_body(413, _too_large(), instance=scope["path"], request_id=request_id)
+        if not declared.isascii() or not declared.isdigit() or int(declared) > most:
+            body = problem_body(413, _too_large(most), instance=scope["path"], request_id=request_id)
             # The body is not read, so that the connection cannot be used again.
             refusal = JSONResponse(body, 413, {"Connection": "close"}, media_type=MEDIA_TYPE)
             await refusal(scope, receive, send_framed)
             return
-        await self._app(scope, _bounded(receive), send_framed)
+        await self._app(scope, _bounded(receive, most), send_framed)
 
 
-def _bounded(receive: Receive) -> Receive:
+def _bounded(receive: Receive, most: int) -> Receive:
     received = 0
     complete = False
 
@@ -73,8 +78,8 @@ def _bounded(receive: Receive) -> Receive:
             raise HTTPException(408, f"The body did not arrive within {BODY_TIMEOUT_SECONDS:.0f} s.") from error
         complete = not message.get("more_body", False)
         received += len(message.get("body", b""))
-        if received > MAX_BODY_BYTES:
-            raise HTTPException(413, _too_large())
+        if received > most:
+            raise HTTPException(413, _too_large(most))
         return message
 
     return receive_bounded

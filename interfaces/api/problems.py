@@ -28,6 +28,8 @@ logger = structlog.get_logger("api")
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_SECONDS = 2
+MOST_MISTAKES = 20
+"""That are told of one request."""
 
 _STATUS_OF: tuple[tuple[type[BrainOpsError], int], ...] = (
     (NotFoundError, 404),
@@ -125,7 +127,7 @@ def install(app: FastAPI) -> None:
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         mistakes = [
             {"field": ".".join(str(part) for part in mistake["loc"]), "problem": str(mistake["msg"])}
-            for mistake in error.errors()
+            for mistake in error.errors()[:MOST_MISTAKES]
         ]
         detail = "; ".join(f"{mistake['field']}: {mistake['problem']}" for mistake in mistakes)
         return problem(request, 422, detail, extra={"errors": mistakes})

@@ -14,6 +14,7 @@ from brainops.database.engine import Database
 from brainops.errors import BrainOpsError
 from brainops.telemetry.outage import Outage
 from interfaces.api.access import FailureLimit
+from interfaces.api.memory_runtime import MemoryRuntime
 from interfaces.api.settings import ApiSettings
 from workers.reach import listens, temporal_address
 
@@ -63,6 +64,10 @@ class Resources:
     database: Database
     temporal: TemporalProbe = field(default_factory=TemporalProbe)
     failure_limit: FailureLimit = field(default_factory=FailureLimit)
+    memory: MemoryRuntime = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.memory = MemoryRuntime(self.database)
 
     @property
     def keys(self) -> KeyStore:

@@ -42,7 +42,9 @@ class Connections:
         """
         if self._client is None:
             if self.info is not None and self.info.memory_only:
-                raise UnavailableError("memory runs alone here, without Temporal; stop it, and start all: `brainops up`")
+                raise UnavailableError(
+                    "memory runs alone here, without Temporal; stop it, and start all: `brainops up`"
+                )
             if self.info is not None:
                 os.environ["TEMPORAL_ADDRESS"] = self.info.temporal_address
             address = temporal_address()

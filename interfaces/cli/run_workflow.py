@@ -13,6 +13,12 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from activities.monitoring import IncidentDesk
 from brainops.checks.store import CheckStore
 from brainops.contracts.check import CheckStatus, Observation
+from brainops.contracts.keeping import (
+    ConsolidationRequest,
+    ConsolidationResult,
+    MemoryRetentionRequest,
+    MemoryRetentionResult,
+)
 from brainops.contracts.monitoring import RetentionRequest, RetentionResult, StartupResult
 from brainops.contracts.names import (
     CONTROL_QUEUE,
@@ -27,6 +33,8 @@ from interfaces.cli.display import console, print_json, say
 from interfaces.cli.names import unknown
 from interfaces.cli.workflow_errors import translated
 from workers.starts import start_services, start_watch
+from workflows.consolidation import ConsolidationWorkflow
+from workflows.memory_retention import MemoryRetentionWorkflow
 from workflows.retention import RetentionWorkflow
 
 RESULT_SECONDS = 1800.0
@@ -40,7 +48,7 @@ class RunAnswer(BaseModel):
     workflow_id: str = ""
     """Empty: nothing was started."""
     message: str
-    result: StartupResult | RetentionResult | None = None
+    result: StartupResult | RetentionResult | ConsolidationResult | MemoryRetentionResult | None = None
     """Null for workflows that go on for ever or were not waited for."""
 
 
@@ -137,6 +145,49 @@ async def _retention(stack: Connections, arguments: list[str]) -> RunAnswer:
     return RunAnswer(workflow="retention", workflow_id=handle.id, message=message, result=result)
 
 
+async def _consolidation(stack: Connections, arguments: list[str]) -> RunAnswer:
+    if arguments:
+        raise BadInputError("consolidation takes no arguments; write: brainops run consolidation")
+    client = await stack.temporal()
+    async with translated("the consolidation", RESULT_SECONDS):
+        handle = await client.start_workflow(
+            ConsolidationWorkflow.run,
+            ConsolidationRequest(),
+            id=f"consolidation/by-hand/{datetime.now(UTC):%Y%m%dT%H%M%S.%f}",
+            task_queue=CONTROL_QUEUE,
+        )
+        result = await handle.result()
+    message = (
+        "ContextKeeper is paused or switched off; nothing was done."
+        if result.skipped
+        else f"Read {result.sessions_read} sessions ({result.sessions_failed} failed), merged {result.merged} memories, "
+        f"made {result.proposed} proposals, measured {result.measured}."
+    )
+    return RunAnswer(workflow="consolidation", workflow_id=handle.id, message=message, result=result)
+
+
+async def _memory_retention(stack: Connections, arguments: list[str]) -> RunAnswer:
+    if arguments:
+        raise BadInputError("memory-retention takes no arguments; write: brainops run memory-retention")
+    client = await stack.temporal()
+    async with translated("the upkeep of memory", RESULT_SECONDS):
+        handle = await client.start_workflow(
+            MemoryRetentionWorkflow.run,
+            MemoryRetentionRequest(),
+            id=f"memory-retention/by-hand/{datetime.now(UTC):%Y%m%dT%H%M%S.%f}",
+            task_queue=CONTROL_QUEUE,
+        )
+        result = await handle.result()
+    purged = ", ".join(f"{count} {kind}" for kind, count in result.purged.items()) or "nothing"
+    message = (
+        "ContextKeeper is paused or switched off; nothing was done."
+        if result.skipped
+        else f"Archived {result.messages_archived} messages of {result.sessions_archived} sessions "
+        f"({result.sessions_failed} failed), purged {purged}."
+    )
+    return RunAnswer(workflow="memory-retention", workflow_id=handle.id, message=message, result=result)
+
+
 async def _incident(stack: Connections, arguments: list[str]) -> RunAnswer:
     if not 1 <= len(arguments) <= 2:
         raise BadInputError("name a service and perhaps a check; write: brainops run incident SERVICE [CHECK]")
@@ -184,5 +235,9 @@ WORKFLOWS = {
     "monitoring": Runnable("monitoring [HOST]", "Make sure that the watch over a host runs.", _monitoring),
     "startup": Runnable("startup [HOST]", "Start the services that have never run and may be started.", _startup),
     "retention": Runnable("retention", "Thin old samples and keep the histories of finished incidents.", _retention),
+    "consolidation": Runnable("consolidation", "Read sessions, merge memories, propose what repeats.", _consolidation),
+    "memory-retention": Runnable(
+        "memory-retention", "Archive quiet sessions and purge what is old.", _memory_retention
+    ),
     "incident": Runnable("incident SERVICE [CHECK]", "Open an incident for a check that fails now.", _incident),
 }

@@ -47,6 +47,7 @@ CREATE TABLE sessions (
     CONSTRAINT sessions_pkey PRIMARY KEY (tenant_id, id)
 );
 CREATE INDEX sessions_tenant_id_last_at_idx ON sessions (tenant_id, last_at);
+CREATE INDEX sessions_unread_idx ON sessions (tenant_id, last_at) WHERE last_seq > understood AND archived_at IS NULL;
 CREATE INDEX sessions_tenant_id_scope_last_at_idx ON sessions (tenant_id, scope, last_at);
 
 CREATE TABLE messages (
@@ -125,7 +126,9 @@ CREATE TABLE memory_chunks (
     session_id text DEFAULT '' NOT NULL,
     seq integer DEFAULT 0 NOT NULL,
     at timestamptz NOT NULL,
+    valid_from timestamptz,
     valid_to timestamptz,
+    asks boolean DEFAULT false NOT NULL,
     importance float8 DEFAULT 0.5 NOT NULL,
     first integer NOT NULL,
     last integer NOT NULL,
@@ -198,8 +201,11 @@ CREATE TABLE episodes (
     key text NOT NULL,
     sha256 text NOT NULL,
     bytes bigint NOT NULL,
+    first_seq integer DEFAULT 1 NOT NULL,
     messages integer NOT NULL,
     tags text[] DEFAULT '{}'::text[] NOT NULL,
+    artifacts text[] DEFAULT '{}'::text[] NOT NULL,
+    ids uuid[] DEFAULT '{}'::uuid[] NOT NULL,
     first_at timestamptz NOT NULL,
     last_at timestamptz NOT NULL,
     expires_at timestamptz NOT NULL,
@@ -254,9 +260,12 @@ CREATE TABLE work_items (
     done_at timestamptz,
     outcome text DEFAULT '' NOT NULL,
     session_id text DEFAULT '' NOT NULL,
+    told boolean DEFAULT false NOT NULL,
+    context text DEFAULT '' NOT NULL,
+    sure float8 DEFAULT 1 NOT NULL,
     updated_at timestamptz DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT work_items_pkey PRIMARY KEY (tenant_id, id),
-    CONSTRAINT work_items_state_check CHECK (state IN ('claimed', 'done', 'released'))
+    CONSTRAINT work_items_state_check CHECK (state IN ('claimed', 'done', 'released', 'open', 'planned', 'waiting', 'reverted'))
 );
 CREATE INDEX work_items_tenant_id_scope_updated_at_idx ON work_items (tenant_id, scope, updated_at);
 
@@ -292,6 +301,7 @@ CREATE TABLE agent_memory (
     preferred_models jsonb DEFAULT '{}'::jsonb NOT NULL,
     learned_patterns jsonb DEFAULT '{}'::jsonb NOT NULL,
     evolution_history jsonb DEFAULT '[]'::jsonb NOT NULL,
+    folded jsonb DEFAULT '{}'::jsonb NOT NULL,
     updated_at timestamptz DEFAULT clock_timestamp() NOT NULL,
     CONSTRAINT agent_memory_pkey PRIMARY KEY (tenant_id, agent)
 );

@@ -11,6 +11,7 @@ from typing import Any
 
 import psutil
 import pytest
+from commands import UNTRACED
 
 from interfaces.demo.faults import FAULTS
 
@@ -78,7 +79,8 @@ def test_interrupted_demo_removes_what_it_made() -> None:
     scratch.mkdir(mode=0o711)
     try:
         command = demo_command("--only", "crash", "--keep")
-        environment = os.environ | {"TMPDIR": str(scratch)}
+        merged = os.environ | UNTRACED | {"TMPDIR": str(scratch)}
+        environment = {name: value for name, value in merged.items() if value}
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as demo:
             assert demo.stdout is not None
             for line in demo.stdout:

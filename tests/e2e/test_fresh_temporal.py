@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import pytest
 import yaml
-from commands import BRAINOPS, typed
+from commands import BRAINOPS, UNTRACED, typed
 from house import SERVICE, free_port
 
 from brainops.config.paths import StatePaths
@@ -31,7 +31,13 @@ class Person:
     def __init__(self, paths: StatePaths, folder: Path) -> None:
         self.paths = paths
         self.folder = folder
-        merged = {**os.environ, **EMBEDDED, "BRAINOPS_STATE_DIR": str(paths.root), "PYTHONPATH": str(PROJECT)}
+        merged = {
+            **os.environ,
+            **UNTRACED,
+            **EMBEDDED,
+            "BRAINOPS_STATE_DIR": str(paths.root),
+            "PYTHONPATH": str(PROJECT),
+        }
         self.environment = {name: value for name, value in merged.items() if value}
         self.stack: subprocess.Popen[bytes] | None = None
 

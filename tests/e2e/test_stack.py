@@ -14,7 +14,7 @@ from time import monotonic, sleep
 
 import psutil
 import pytest
-from commands import BRAINOPS, typed
+from commands import BRAINOPS, UNTRACED, typed
 
 from brainops.config.paths import StatePaths
 from workers.stack.stack import EMBEDDED
@@ -29,11 +29,12 @@ PROJECT = Path(__file__).resolve().parents[2]
 class Machine:
     """Commands of a person in a folder of their own, with a state folder of their own."""
 
-    def __init__(self, paths: StatePaths, folder: Path) -> None:
+    def __init__(self, paths: StatePaths, folder: Path, *, traced: bool) -> None:
         self.paths = paths
         self.folder = folder
         self.started: list[subprocess.Popen[bytes]] = []
         merged = {**os.environ, **EMBEDDED, "BRAINOPS_STATE_DIR": str(paths.root), "PYTHONPATH": str(PROJECT)}
+        merged |= {} if traced else UNTRACED
         self.environment = {name: value for name, value in merged.items() if value}
         self.output = folder / "output"
 
@@ -73,9 +74,9 @@ class Machine:
 
 
 @pytest.fixture
-def machine(state_paths: StatePaths, tmp_path: Path) -> Generator[Machine]:
+def machine(state_paths: StatePaths, tmp_path: Path, request: pytest.FixtureRequest) -> Generator[Machine]:
     find_or_install(lambda _line: None)
-    machine = Machine(state_paths, tmp_path)
+    machine = Machine(state_paths, tmp_path, traced=request.node.get_closest_marker("traced") is not None)
     yield machine
     for process in machine.started:
         if process.poll() is None:
@@ -124,6 +125,7 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+@pytest.mark.traced
 def test_stack_without_a_configuration_runs_is_one_and_stops_clean(machine: Machine) -> None:
     process, info = machine.up_and_ready()
     assert alive(info.api_url)
@@ -233,6 +235,7 @@ def test_taken_port_that_was_asked_for_is_refused_with_its_holder(machine: Machi
     assert f"pid {os.getpid()}" in wrong.stderr
 
 
+@pytest.mark.traced
 def test_a_changed_file_is_applied_and_services_outlive_the_stack(machine: Machine) -> None:
     first, second = free_port(), free_port()
     write_services(machine, observed=(), acting=(first,))
@@ -281,6 +284,7 @@ def write_services(machine: Machine, observed: tuple[int, ...], acting: tuple[in
     (machine.folder / "brainops.yaml").write_text("\n".join(lines) + "\n")
 
 
+@pytest.mark.traced
 def test_given_servers_are_used_and_not_started(machine: Machine, empty_database_url: str) -> None:
     port, ui_port = free_port(), free_port()
     server = find_or_install(lambda _line: None)
@@ -317,6 +321,7 @@ def answers(port: int) -> bool:
     return True
 
 
+@pytest.mark.traced
 def test_memory_alone_runs_without_temporal(machine: Machine) -> None:
     process, info = machine.up_and_ready("--only", "memory")
     assert info.memory_only

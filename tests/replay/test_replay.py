@@ -23,4 +23,4 @@ async def test_recorded_history_replays(path: Path) -> None:
 
 def test_each_kind_of_plan_has_a_recorded_history() -> None:
     recorded = {path.name.split(".")[0].rpartition("-")[0] or path.name.split(".")[0] for path in HISTORIES}
-    assert recorded >= {"agent", "incident", "monitoring", "retention", "startup"}
+    assert recorded >= {"agent", "consolidation", "incident", "memory_retention", "monitoring", "retention", "startup"}

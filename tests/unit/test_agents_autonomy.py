@@ -148,9 +148,10 @@ def test_all_seven_agents_have_a_charter() -> None:
     assert all(charter(name).name is name and charter(name).purpose and charter(name).job for name in AgentName)
 
 
-def test_only_the_system_monitor_has_a_job_and_the_others_may_do_nothing() -> None:
-    assert [name for name in AgentName if charter(name).has_job] == [AgentName.SYSTEM_MONITOR]
+def test_only_the_system_monitor_may_act_on_services_and_who_has_no_job_says_so() -> None:
+    busy = [AgentName.SYSTEM_MONITOR, AgentName.CONTEXT_KEEPER]
+    assert {name for name in AgentName if charter(name).has_job} == set(busy)
     assert charter(AgentName.SYSTEM_MONITOR).actions == frozenset(ActionClass)
-    idle = [charter(name) for name in AgentName if not charter(name).has_job]
-    assert all(not item.actions and item.autonomy is OBSERVE for item in idle)
-    assert all("arrives with" in item.job for item in idle)
+    others = [charter(name) for name in AgentName if name is not AgentName.SYSTEM_MONITOR]
+    assert all(not item.actions and item.autonomy is OBSERVE for item in others)
+    assert all("arrives with" in item.job for item in others if not item.has_job)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from brainops.config.environment import expand_environment
 from brainops.config.load import load_config
+from brainops.config.memory import MemorySettings
 from brainops.config.models import BrainOpsConfig, Service
 from brainops.config.schema import json_schema
 from brainops.contracts.agent import ActionClass, Autonomy
@@ -127,6 +128,17 @@ def test_folder_is_cleaned_to_half_its_limit_unless_a_target_is_named() -> None:
     )
     assert config.services["web"].folders[0].target_bytes == 5_000_000
     assert config.services["web"].recover_within == timedelta(seconds=15)
+
+
+@pytest.mark.parametrize(
+    ("told", "place"),
+    [("kept/objects", "/etc/shop/kept/objects"), ("/srv/objects", "/srv/objects"), ("s3://b/p", "s3://b/p")],
+)
+def test_folder_of_objects_is_the_same_for_the_api_and_the_workers(told: str, place: str) -> None:
+    memory = MemorySettings(objects=told)
+    assert memory.place(Path("/etc/shop")) == memory.variables(Path("/etc/shop"))["BRAINOPS_OBJECTS"] == place
+    # An empty value overrides what the environment of `brainops up` happens to say.
+    assert MemorySettings().variables(Path("/etc/shop"))["BRAINOPS_OBJECTS"] == ""
 
 
 @pytest.mark.usefixtures("_password")

@@ -12,6 +12,7 @@ MODULES = sorted(AGENTS.rglob("*.py"))
 ALLOWED_PACKAGES = ("agents", "brainops.contracts", "brainops.config.models", "brainops.config.quantities")
 ALLOWED_STANDARD = {"collections", "collections.abc", "dataclasses", "datetime", "enum", "functools", "itertools"} | {
     "math",
+    "re",
     "typing",
 }
 FORBIDDEN_CALLS = {

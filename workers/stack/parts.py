@@ -32,6 +32,10 @@ SMALL_HEAP = {"GOGC": "40"}
 FEW_ARENAS = {"MALLOC_ARENA_MAX": "2"}
 """glibc gives each thread of the SDK an arena of its own, which it never returns."""
 
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
+"""numpy would share each product of matrices out among the cores, where its threads spin: loading an index took half as
+much CPU again [measured]. Whoever sets the variable is obeyed."""
+
 _PLAIN_VARIABLES = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 
 
@@ -114,8 +118,11 @@ def worker_part(role: str, paths: StatePaths, environment: Mapping[str, str]) ->
     )
 
 
-def api_part(config: BrainOpsConfig, port: int, paths: StatePaths, environment: Mapping[str, str]) -> PartSpec:
-    """The HTTP API on `port` and its Unix socket. It is ready when `/live` answers."""
+def api_part(
+    config: BrainOpsConfig, directory: Path, port: int, paths: StatePaths, environment: Mapping[str, str]
+) -> PartSpec:
+    """The HTTP API on `port` and its Unix socket. It is ready when `/live` answers. `directory`: from which the
+    configuration's relative paths start."""
     api = config.api
     url = api_url(api, port)
 
@@ -126,8 +133,9 @@ def api_part(config: BrainOpsConfig, port: int, paths: StatePaths, environment: 
         name=API,
         command=lambda: [*PYTHON, "-m", "interfaces.api.main"],
         environment={
+            **ONE_THREAD,
             **environment,
-            **config.memory.variables(),
+            **config.memory.variables(directory),
             "BRAINOPS_API_BIND": api.bind,
             "BRAINOPS_API_PORT": str(port),
             "BRAINOPS_API_SOCKET": str(paths.api_socket),

@@ -203,7 +203,7 @@ class Stack:
         plans_started = self._spawn(plans.start(environment))
         await _together(
             *(self._run(parts.worker_part(role, self.paths, environment)) for role in (CONTROL, HOST)),
-            self._run(parts.api_part(config, api_port, self.paths, environment)),
+            self._run(parts.api_part(config, self._directory, api_port, self.paths, environment)),
         )
         info.write(self.paths)
         self.info = info
@@ -226,9 +226,13 @@ class Stack:
             state_folder=self.paths.root,
         )
         environment = parts.child_environment(self._environment, info)
-        await self._run(parts.api_part(config, api_port, self.paths, environment))
+        await self._run(parts.api_part(config, self._directory, api_port, self.paths, environment))
         info.write(self.paths)
         self.info = info
+
+    @property
+    def _directory(self) -> Path:
+        return self.config_path.parent if self.config_path else self.paths.root
 
     def _choose_ports(self, api: Api, *, embedded: bool) -> tuple[int, int, int]:
         """Ports of Temporal, its UI (0 where the server is not ours) and the API."""

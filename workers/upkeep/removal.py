@@ -18,7 +18,7 @@ from workers.upkeep.marker import MARKER, is_marked
 OURS = frozenset(
     {
         "STATE_FOLDER", "api.sock", BACKUPS, "commands", "configuration", "log-kinds", "logs", "objects", "postgres",
-        "postgres.failed", "run", "service-commands", "services", "stack.json", "stack.lock", "temporal",
+        "postgres.failed", "run", "service-commands", "services", "spool", "stack.json", "stack.lock", "temporal",
     }
 )  # fmt: skip
 """Everything that BrainOps makes in a state folder."""
