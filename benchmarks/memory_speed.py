@@ -1,8 +1,9 @@
 """How fast memory is: `python benchmarks/memory_speed.py --check`.
 
 First as a library on a real Postgres that waits for the disk: appends to sessions of 0, 1,000, 10,000 and 100,000
-messages, one after the other in turn, so that all meet the same machine; then 64 writers at once. Then 20 tenants are
-filled through the stores themselves (what the public calls run, in larger batches). Then as a user meets it, over the
+messages, one after the other in turn, so that all meet the same machine; then 64 writers at once. Then two tenants are
+filled through the stores themselves (what the public calls run, in larger batches), and 18 get copies of the smaller
+one's rows. Then as a user meets it, over the
 Unix socket of `brainops up --only memory`: remember, recall in the tenant with 100,000 rows, restore, and whole
 `brainops-hook` processes.
 """
@@ -23,6 +24,7 @@ from uuid import uuid4
 
 import psutil
 import psycopg
+from psycopg import sql
 from rich.table import Table
 
 from benchmarks import harness
@@ -77,6 +79,10 @@ class Store:
         for first in range(0, count, TOGETHER):
             some = tuple(said(chat.message()) for _ in range(min(TOGETHER, count - first)))
             await self.sessions.append(m.Append(session_id=session_id, messages=some))
+
+    async def prepare(self) -> None:
+        """Make the tenant's partition."""
+        await self._indexer.prepare()
 
     async def fill(self, chat: Chat, rows: int) -> None:
         """Sessions with `rows` messages in all, indexed by words and meanings."""
@@ -168,9 +174,13 @@ async def as_a_library(state: StatePaths, given: argparse.Namespace) -> dict[str
             rate, crowded = await crowd(store, chat, given.crowd_seconds)
         harness.wide_console().print(append_table(by_length))
         begun = time.perf_counter()
-        for number in range(OTHERS):
-            async with opened(server.app_url, f"other-{number}", objects, embedder) as store:
-                await store.fill(chat, given.tenant_rows)
+        others = [f"other-{number}" for number in range(OTHERS)]
+        async with opened(server.app_url, others[0], objects, embedder) as store:
+            await store.fill(chat, given.tenant_rows)
+        for other in others[1:]:
+            async with opened(server.app_url, other, objects, embedder) as store:
+                await store.prepare()
+        copy_tenant(server.owner_url, others[0], others[1:])
         async with opened(server.app_url, DEFAULT_TENANT, objects, embedder) as store:
             await store.fill(chat, given.rows)
         filled = time.perf_counter() - begun
@@ -207,6 +217,23 @@ async def opened(url: str, tenant_id: str, objects: ObjectStore, embedder: Embed
     finally:
         await store.sessions.close()
         await store.database.close()
+
+
+def copy_tenant(url: str, tenant: str, others: Sequence[str]) -> None:
+    """Give other tenants the same rows."""
+    with psycopg.connect(url.replace("+psycopg", "")) as connection:
+        for table in ("sessions", "messages", "memory_chunks"):
+            found = connection.execute(
+                "SELECT column_name FROM information_schema.columns"
+                " WHERE table_schema = 'brainops' AND table_name = %s AND column_name <> 'tenant_id'",
+                (table,),
+            ).fetchall()
+            columns = sql.SQL(", ").join(sql.Identifier(name) for (name,) in found)
+            copy = sql.SQL(
+                "INSERT INTO brainops.{table} (tenant_id, {columns}) SELECT %s, {columns} FROM brainops.{table} WHERE tenant_id = %s"
+            ).format(table=sql.Identifier(table), columns=columns)
+            for other in others:
+                connection.execute(copy, (other, tenant))
 
 
 def tidy(url: str) -> None:

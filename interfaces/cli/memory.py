@@ -21,6 +21,7 @@ from brainops.contracts.memory import (
     Stats,
     Verified,
 )
+from brainops.contracts.message import ArtifactRefPart
 from brainops.errors import BadInputError, NotFoundError
 from interfaces.cli.display import plain, print_json, say, table
 from interfaces.cli.errors import ExitCode
@@ -64,8 +65,8 @@ MOST_ELSEWHERE = 50
 
 SHOWN_PROBLEMS = 50
 
-ARTIFACTS = "artifacts/"
-"""So the keys of artifacts begin."""
+MOST_APART = 10
+"""Texts that were kept apart, of all messages that are shown at once."""
 
 Query = Annotated[str, typer.Argument(help="In your own words; - reads stdin.")]
 Kinds = Annotated[list[RecallKind] | None, typer.Option("--kind", help="Only this; repeat for several.")]
@@ -155,13 +156,10 @@ def explain(
 
 @app.command(epilog="Example: brainops memory show 1f2e3d4c")
 def show(
-    ids: Annotated[
-        list[str],
-        typer.Argument(metavar="ID…", help="As listed; the first characters will do. Or the key of an artifact."),
-    ],
+    ids: Annotated[list[str], typer.Argument(metavar="ID…", help="As listed; the first characters will do.")],
     json: Json = False,
 ) -> None:
-    """All of a memory or a message: text, state, source. Of an artifact, the whole text that was kept apart."""
+    """All of a memory or a message: text, state, source; of a long result also what was kept apart."""
     asyncio.run(_show(ids, json))
 
 
@@ -329,11 +327,14 @@ async def _advice(client: MemoryClient, asked: dict[str, Any], kept: Stats) -> l
 
 
 async def _show(given: Sequence[str], json: bool) -> None:
-    keys = [one for one in given if one.startswith(ARTIFACTS)]
-    ids = await ids_of([one for one in given if one not in keys])
+    ids = await ids_of(given)
     async with memory() as client:
-        found: Fetched = await client.call("fetch", {"ids": ids, "artifact_keys": keys})
-    if not found.memories and not found.messages and not found.artifacts:
+        found: Fetched = await client.call("fetch", {"ids": ids})
+        keys = [part.key for one in found.messages for part in one.parts if isinstance(part, ArtifactRefPart)]
+        if keys:
+            apart: Fetched = await client.call("fetch", {"artifact_keys": keys[:MOST_APART]})
+            found = found.model_copy(update={"artifacts": apart.artifacts})
+    if not found.memories and not found.messages:
         raise NotFoundError(f"nothing that is kept has the id {', '.join(found.unknown)}")
     if json:
         print_json(found)
@@ -344,6 +345,7 @@ async def _show(given: Sequence[str], json: bool) -> None:
     for message in found.messages:
         say(message.text or "(no text)", "", message_view(message, now), "")
     for artifact in found.artifacts:
+        say(plain("All of it:", "bold"))
         for line in (artifact.text or "(no text)").splitlines():
             typer.echo(plain(line.expandtabs(4)).plain)  # as it was, whatever the width of the screen
     for name in found.unknown:

@@ -35,6 +35,7 @@ from interfaces.cli.memory_access import (
     moment,
     read_text,
     session_of,
+    shown_id,
 )
 from interfaces.cli.memory_views import one_line, with_scope
 
@@ -208,21 +209,19 @@ def transcript(message: StoredMessage, now: datetime, *, full: bool) -> Iterator
         head += plain("  cut off", "red")
     yield head
     for part in message.parts:
-        yield from _said(part, full=full)
+        yield from _said(part, shown_id(message.id), full=full)
 
 
 _COLOURS = {Role.USER: "bold green", Role.ASSISTANT: "bold cyan", Role.SYSTEM: "bold", Role.TOOL: "bold magenta"}
 
 
-def _said(part: Part, *, full: bool) -> Iterator[Text]:
+def _said(part: Part, message: str, *, full: bool) -> Iterator[Text]:
     if isinstance(part, TextPart):
         yield _lines(part.text)
     elif isinstance(part, ToolCallPart):
         yield plain(f"→ {part.name} {_arguments(part.arguments, full=full)}", "magenta")
     elif isinstance(part, ArtifactRefPart):
-        whole = plain(f"  all {format_size(part.bytes)}: brainops memory show {part.key}", "dim")
-        whole.no_wrap, whole.overflow = True, "ignore"  # to be copied
-        yield whole
+        yield plain(f"  all {format_size(part.bytes)} of it: brainops memory show {message}", "dim")
     elif isinstance(part, ErrorPart):
         yield plain(f"✗ {part.code} {part.message}".replace("  ", " "), "red")
     else:

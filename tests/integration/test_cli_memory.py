@@ -238,8 +238,7 @@ async def test_a_session_is_read_saved_and_restored(terminal: Terminal) -> None:
     assert "→ Bash command: make check" in told
     assert "18 more lines; --full" in told
     assert told.index("cut off") < told.index("I am about to")
-    full = await terminal.done("session", "show", session, "--full")
-    assert "test 29" in full
+    assert "test 29" in await terminal.done("session", "show", session, "--full")
     last = await terminal.json("session", "show", session, "-n", "1")
     earlier = await terminal.json("session", "show", session, "-n", "1", "--before", last["before"])
     assert [page["messages"][0]["seq"] for page in (last, earlier)] == [4, 3]
@@ -253,6 +252,22 @@ async def test_a_session_is_read_saved_and_restored(terminal: Terminal) -> None:
     assert exact["text"] + "\n" == restored.stdout
     nothing = await terminal("session", "restore", "--scope", "project:nothing")
     assert (nothing.exit_code, nothing.stdout) == (0, "")
+
+
+async def test_what_was_kept_apart_of_a_long_result_is_shown_whole(terminal: Terminal) -> None:
+    text = "\n".join(f"loaf {number} is in the oven" for number in range(400))
+    call = ToolCallPart(id="c1", name="Read", arguments={"file_path": "oven.txt"})
+    said = (
+        m.NewMessage(role=Role.ASSISTANT, parts=(call,)),
+        m.NewMessage(role=Role.TOOL, parts=(ToolResultPart(call_id="c1", name="Read", text=text),)),
+    )
+    await terminal.api.client.call("session_start", m.SessionStart(session_id="s1", scope="project:bakery"))
+    await terminal.api.client.call("session_append", m.Append(session_id="s1", messages=said))
+    shown = await terminal.done("session", "show", "s1")
+    assert "loaf 200 is" not in shown
+    message = shown.partition("brainops memory show ")[2].split()[0]
+    assert text in await terminal.done("memory", "show", message)
+    assert (await terminal.json("memory", "show", message))["artifacts"][0]["text"] == text
 
 
 MISTAKES = {

@@ -116,6 +116,58 @@ def test_a_wait_that_the_prompt_ends_is_over() -> None:
     assert "wait for Olga" not in text
 
 
+def test_what_was_held_for_a_thing_is_free_when_its_bringer_has_delivered() -> None:
+    session = [
+        "agent: The booklet lacks the Danish texts, that's with Birthe.",
+        "user: no print without the texts, right",
+        "agent: Holding the print for the texts.",
+        "user: Birthe wants sentences below 12 words",
+        "user: never print without a proof",
+    ]
+    assert "Holding the print" in resumed(session)
+    text = resumed(session, prompt="Birthe has delivered. print the booklet")
+    assert "Holding the print" not in text
+    assert "without the texts" not in text
+    assert "with Birthe" not in text
+    assert "12 words" in text
+    assert "without a proof" in text
+
+
+@pytest.mark.parametrize(
+    ("wait", "prompt"),
+    [
+        ("the tariff table comes from Ottokar at the end of the month.", "Ottokar's table is here. load the tariffs"),
+        ("door 3 stays locked until the hinge is replaced", "the hinge is on. go on with door 3"),
+        ("the tariff table is missing, Ottokar makes it", "Ottokar is through with the table"),
+    ],
+)
+def test_open_waits_end_with_what_the_prompt_tells(wait: str, prompt: str) -> None:
+    session = [f"user: {wait}", "user: the tariffs of door 3 stand in tariffs.csv, Ottokar's number is 4471"]
+    assert wait[:20] in resumed(session)
+    text = resumed(session, prompt=prompt)
+    assert wait[:20] not in text
+    assert "4471" in text
+
+
+def test_what_the_prompt_asks_about_has_not_come() -> None:
+    session = ["agent: The label test waits for the ribbon that Olga ordered."]
+    assert "waits for the ribbon" in resumed(session, prompt="is Olga's ribbon here? what is done?")
+
+
+def test_what_was_to_follow_is_kept_when_its_time_has_come() -> None:
+    session = ["user: once the lease is signed we order 40 chairs from Brandt"]
+    assert "40 chairs" in resumed(session, prompt="the lease is signed. go on")
+
+
+def test_what_was_locked_is_not_when_it_is_said_to_be_open_again() -> None:
+    first = ["user: until the plan is corrected nobody sells balcony 2", "agent: Balcony 2 is locked."]
+    assert "locked" in resumed(first)
+    text = resumed(first, ["agent: Balcony 2 is on sale again."])
+    assert "locked" not in text
+    assert "nobody sells" not in text
+    assert "on sale again" in text
+
+
 def test_a_detour_into_another_project_is_left_out() -> None:
     lines = [
         "user: parcel-api: the export is wrong for half days",

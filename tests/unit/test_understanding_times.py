@@ -23,6 +23,14 @@ MONDAY = datetime(2025, 6, 2, 10, 0, tzinfo=UTC)
         ("nothing goes out before the 10th", "2025-06-10"),
         ("until Monday", "2025-06-09"),
         ("pause the mails for three days", "2025-06-05"),
+        ("for the school class on Wednesday cap the kiln at 600, only for Wednesday", "2025-06-04"),
+        ("a larger font for the class tomorrow, just for them", "2025-06-03"),
+        ("the guest key is in the settings for tonight", "2025-06-02"),
+        ("she tries it tonight, the spare gateway is switched on for that", "2025-06-02"),
+        ("the big banner runs during the fair next week", "2025-06-15"),
+        ("door 4 stays open while the inspectors are here (until Friday)", "2025-06-06"),
+        ("the fan stays at half speed this weekend", "2025-06-08"),
+        ("tomorrow only: no cache", "2025-06-03"),
     ],
 )
 def test_a_temporary_arrangement_has_an_end(text: str, day: str) -> None:
@@ -42,6 +50,14 @@ def test_a_temporary_arrangement_has_an_end(text: str, day: str) -> None:
         "alert above 80 for ten minutes",
         "must be tested before 3 August",
         "3.4 is out since April",
+        "never fire the kiln on a Friday",
+        "deliveries Tuesdays after 15:00",
+        "every Monday the list is only for today",
+        "the move is planned for the weekend",  # when it takes place
+        "enough for today, the export comes next",
+        "during the test on Monday we found a leak",
+        "her birthday is on Thursday",
+        "to do for today: the export",
     ],
 )
 def test_what_lasts_has_none(text: str) -> None:

@@ -77,7 +77,7 @@ def evidence(statement: Statement, talk: Talk, prompt: str, now: datetime) -> di
     message = talk.by_source[statement.source]
     later = talk.messages[message.order + 1 :]
     unanswered = statement.speaker is Speaker.USER and not any(
-        _echoes(one, statement) and own & one.words for one in later
+        own & one.words and _echoes(one, statement) for one in later
     )
     ends = _ends(statement, message, talk, prompt, now)
     elsewhere = _is_elsewhere(statement, message, talk, prompt)
@@ -142,10 +142,11 @@ def _ends(statement: Statement, message: Message, talk: Talk, prompt: str, now: 
     awaited = {word for match in _AWAITED.finditer(low) for word in content(match.group("what"))}
     if not awaited and _POINTS.search(low):
         awaited = set(content(low))
+    beginnings = begin(awaited)
     over = bool(awaited & content(prompt)) or any(
         awaited & one.arrived
         for one in later
-        if begin(awaited) & one.words and statement.source not in one.first.replies_to
+        if beginnings & one.words and statement.source not in one.first.replies_to
     )
     end = statement.expires_at or _end_of(low, statement.at)
     past = end is not None and statement.at.date() <= end.date() and end < now

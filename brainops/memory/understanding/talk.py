@@ -7,9 +7,9 @@ are most like, by words that are rare in this talk.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import log
 
 from brainops.memory.understanding.figures import figures_of
@@ -55,6 +55,9 @@ _MOST = 8.0
 _TAKEN_UP = (1.0, 0.6)
 """How surely a later exchange speaks of the earlier one that is most like it, and of the next."""
 
+_TEXTS = 4_096
+"""Texts of which it is known what they say: the same ones are looked at for every prompt, and a look costs some 3 ms."""
+
 _SLACK = 3.0
 """Added to the weight of an exchange, so that one of two words is not matched by each of them."""
 
@@ -69,7 +72,8 @@ def subject(text: str) -> frozenset[str]:
     return begin(topic(content(text)))
 
 
-def values(text: str) -> dict[str, set[str]]:
+@lru_cache(maxsize=_TEXTS)
+def values(text: str) -> Mapping[str, Set[str]]:
     """The figures of a text by unit, by the name before them (`@threshold`), and days by name or number."""
     found = {unit: set(figures) for unit, figures in figures_of(text).items()}
     for match in _DAY.finditer(text):
@@ -82,6 +86,18 @@ def values(text: str) -> dict[str, set[str]]:
     return found
 
 
+@lru_cache(maxsize=_TEXTS)
+def arrived(text: str) -> frozenset[str]:
+    """What a text says has come or is over."""
+    return come(text) | ended(text)
+
+
+@lru_cache(maxsize=_TEXTS)
+def taken_back(text: str) -> tuple[frozenset[str], ...]:
+    """The beginnings of the words of each thing that a text takes back."""
+    return tuple(begin(one.words) for one in disowned(text))
+
+
 @dataclass
 class Message:
     """What was said at once, as far as it is kept."""
@@ -92,7 +108,7 @@ class Message:
     words: frozenset[str] = frozenset()
     around: frozenset[str] = frozenset()
     """Its words, and those of what it speaks of without naming it."""
-    values: dict[str, set[str]] = field(default_factory=dict[str, set[str]])
+    values: Mapping[str, Set[str]] = field(default_factory=dict[str, set[str]])
     particular: frozenset[str] = frozenset()
     disowned: tuple[frozenset[str], ...] = ()
     turns: bool = False
@@ -109,14 +125,14 @@ class Message:
     @cached_property
     def arrived(self) -> frozenset[str]:
         """What it says has come or is over."""
-        return come(self.text) | ended(self.text)
+        return arrived(self.text)
 
     def read(self) -> None:
         self.text = " ".join(statement.text for statement in self.statements)
         self.words = self.around = begin(content(self.text))
         self.values = values(self.text)
         self.particular = specific(self.text)
-        self.disowned = tuple(begin(one.words) for said in self.statements for one in disowned(said.text))
+        self.disowned = tuple(words for said in self.statements for words in taken_back(said.text))
         self.turns = any(_TURNS.search(statement.text) for statement in self.statements)
         self.fails = _FAILS.search(self.text) is not None
 

@@ -302,6 +302,7 @@ _OCCASION = re.compile(
     r"rehearsal|concert|party|festival|conference|workshop|training|filming|shoot|exams?|guests?|migration|move|maintenance|sale|campaign|holidays?|repairs?)\b[^,;:.!?]{0,30})"
 )
 _WHILE = re.compile(r"\b(?:during|throughout|while|as long as) (?P<what>[^,;:.!?]{2,60})")
+_ONLY_FOR_THEM = re.compile(r"\b(?:only|just) for (?:them|him|her|that|this|it|the occasion)\b")
 _FOR_THAT = re.compile(r"\bfor (?:that|this|it)\b(?! \w+ (?:reason|purpose)\b)")
 _STAYS = re.compile(r"\b(?:stays?|remains?|keeps?|use) \S")
 _A_REGULAR_DAY = re.compile(
@@ -378,8 +379,9 @@ def _for_an_occasion(low: str, at: datetime) -> datetime | None:
     occasion = _OCCASION.search(low) or (_WHILE.search(low) if held else None)
     if occasion and not _REMINDS.search(low) and _names_a_near_day(occasion.group("what")):
         return moment(occasion.group("what"), at)
-    passing = _THIS_SPELL.search(low)
-    return moment(passing.group(), at) if passing and _FOR_THAT.search(low[passing.end() :]) else None
+    alone = _ONLY_FOR_THEM.search(low)
+    passing = _THIS_SPELL.search(low) or (_WEEKDAY.search(low) if alone else None)
+    return moment(passing.group(), at) if passing and (alone or _FOR_THAT.search(low[passing.end() :])) else None
 
 
 def _names_a_near_day(what: str) -> bool:

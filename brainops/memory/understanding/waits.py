@@ -14,6 +14,8 @@ _WAITS = (
     re.compile(rf"\b(?:hold(?:s|ing)?|held|park(?:s|ed|ing)) (?!off|back)[^,;:.!?—()]{{1,40}}? for (?=(?:the|an?|his|her|their|its|my|our|your)\b|\w+['\u2019]s\b){_CLAUSE}", re.IGNORECASE),
     re.compile(r"\b(?:comes?|coming|follows?|expected|arrives?|due) from (?P<x>[^,;:.!?—()]{2,40}?) (?:at|by|in|on|next|this|tomorrow|later|soon|within|after|before|around|any)\b", re.IGNORECASE),
     re.compile(rf"\b(?:i'll ask|i asked|i've asked|asked|asking|ask|no (?:answer|reply|word) (?:yet )?from) (?![^,;:.!?]*\b(?:before|first|whenever|when)\b){_CLAUSE}", re.IGNORECASE),
+    re.compile(r"\b(?:missing|lacks?|lacking|outstanding)\b[^.;!?]{0,40}?\b(?P<x>(?-i:[A-Z])\w{1,30}) (?:has|writes|makes|draws|sends|brings|prepares|does) (?:it|that|them)\b", re.IGNORECASE),
+    re.compile(r"(?P<x>[^,;:.!?—()]{2,60}?) (?:is|are) (?:still |yet )?(?:missing|outstanding|not (?:here|there|in) yet)\b", re.IGNORECASE),
     re.compile(r"\b(?P<x>open: [^;!?—]{2,80})", re.IGNORECASE),
 )  # fmt: skip
 _PRONOUN = re.compile(r"(?:him|her|them)\b", re.IGNORECASE)
@@ -77,7 +79,7 @@ _ONLY_UNTIL = re.compile(
 
 
 _IS_OUT = re.compile(
-    r"\b(?:is|are|stays?|remains?) (?:switched )?(?:off|out|down|closed|muted|skipped|paused|disabled|suspended|broken|read-only) (?:until|till|as long as)\b",
+    r"\b(?:is|are|stays?|remains?) (?:switched )?(?:off|out|down|closed|shut|locked|frozen|blocked|muted|skipped|paused|disabled|suspended|broken|read-only) (?:until|till|as long as)\b",
     re.IGNORECASE,
 )
 _AGAIN = re.compile(
@@ -149,7 +151,8 @@ def is_over(text: str, arrived: Set[str]) -> bool:
 
 _ONCE_THERE = re.compile(r"^(?:(?:so|and|but|then)[, ]+)?(?:once|as soon as|after|when)\b", re.IGNORECASE)
 _WITHOUT = re.compile(
-    rf"\b(?:no|not|nothing|nobody|never|don't|won't|can't)\b[^,;:.!?—()]{{0,60}}? without {_CLAUSE}", re.IGNORECASE
+    rf"\b(?:no|not|nothing|nobody|never|don't|won't|can't)\b[^,;:.!?—()]{{0,60}}? (?:without|before) {_CLAUSE}",
+    re.IGNORECASE,
 )
 
 
