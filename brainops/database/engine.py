@@ -248,6 +248,10 @@ def _first_line(error: BaseException | None) -> str:
 def _translated(error: DBAPIError | PoolTimeoutError) -> Exception:
     if isinstance(error, PoolTimeoutError):
         return UnavailableError(f"no database connection became free within {POOL_TIMEOUT_SECONDS:g} s")
+    if isinstance(error.orig, psycopg.errors.DeadlockDetected):
+        return UnavailableError(
+            "two transactions waited for each other and this one gave way; nothing was changed by it"
+        )
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
         return UnavailableError(f"Postgres does not answer: {_first_line(error.orig)}")
     return error

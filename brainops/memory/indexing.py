@@ -245,6 +245,8 @@ class Indexer:
             for row, vector in zip(rows, vectors, strict=True)
         ]
         async with self._database.transaction() as connection:
+            # Whoever writes many passages holds it: two that met them in another order would wait for each other.
+            await connection.execute(LOCK_INDEX)
             await connection.execute(_EMBEDDED, {"rows": to_json(told), "model": self._embedder.model})
             if self._embedder_failed:
                 await connection.execute(_EMBEDDER_WORKS)
