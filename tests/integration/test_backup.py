@@ -41,6 +41,13 @@ def fill(owner_url: str, heartbeats: int = 3) -> None:
             connection.execute(
                 "INSERT INTO brainops.incident_events (plan_id, status, note) VALUES (%s, 'open', %s)", (plan, note)
             )
+        if connection.execute("SELECT to_regclass('brainops.memory_chunks')").fetchone() != (None,):  # since 0004
+            connection.execute("SELECT brainops.make_memory_partition()")
+            connection.execute(
+                "INSERT INTO brainops.memory_chunks (source_id, position, source, kind, scopes, at, first, last, terms, embedding,"
+                " changed) VALUES (%s, 0, 'memory', 'knowledge', ARRAY['project:web'], now(), 0, 9, 'lamp', '[0.5,-1]', 10^15)",
+                (plan,),
+            )
         connection.execute("SELECT brainops.make_sample_partitions(ARRAY[current_date])")
         connection.execute(
             "INSERT INTO brainops.samples (service, check_name, at, ok, latency_ms)"
@@ -109,6 +116,9 @@ async def test_everything_comes_back_in_another_folder(filled: StatePaths, tmp_p
     async with owned_database(elsewhere, EMBEDDED) as after:
         assert read(after.owner_url, STORY) == story
         assert read(after.owner_url, "SELECT count(*), sum(latency_ms) FROM brainops.samples") == [(500, 125250.0)]
+        # The transaction that wrote a passage has another number in another server.
+        chunk = "SELECT terms, embedding::text, changed < 10^15 FROM brainops.memory_chunks"
+        assert read(after.owner_url, chunk) == [("lamp", "[0.5,-1]", True)]
         new = "INSERT INTO brainops.incident_events (plan_id, status, note) SELECT plan_id, 's', 'n' FROM brainops.incidents RETURNING id"
         assert read(after.owner_url, new) == [(3,)]
         partition = "SELECT has_table_privilege('brainops_app', inhrelid, 'SELECT') FROM pg_inherits WHERE inhparent = 'brainops.samples'::regclass"

@@ -34,13 +34,14 @@ _UNREADABLE = (tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error)
 
 
 class Partition(BaseModel):
-    """One partition of a table that is divided by ranges."""
+    """One partition of a table: of a range from `start` to before `end`, or of one `value`."""
 
     model_config = ConfigDict(frozen=True)
 
     name: str
-    start: str
-    end: str
+    start: str = ""
+    end: str = ""
+    value: str | None = None
 
 
 class Table(BaseModel):

@@ -55,6 +55,9 @@ WHERE class.relnamespace = %(schema)s::regnamespace AND class.relname = %(table)
 """
 _SEES_ALL: LiteralString = "SELECT rolsuper OR rolbypassrls FROM pg_roles WHERE rolname = current_user"
 _RANGE = re.compile(r"FOR VALUES FROM \('([^']*)'\) TO \('([^']*)'\)")
+_LIST = re.compile(r"FOR VALUES IN \('([^']*)'\)")
+_INDEXED = "memory_chunks"
+"""Its rows bear the transaction that wrote them last, which has no meaning in another server."""
 
 
 def begin_snapshot(connection: Connection) -> None:
@@ -90,14 +93,19 @@ def tables(connection: Connection) -> tuple[Table, ...]:
         order.add(str(child), str(parent))
     partitions: dict[str, list[Partition]] = {}
     for table, name, bound in cursor.execute(_PARTITIONS, parameters):
-        found = _RANGE.fullmatch(str(bound))
-        if found is None:
-            raise BadInputError(f"the partition {name} of {table} is not one of ours ({bound}); detach it first")
-        partitions.setdefault(str(table), []).append(Partition(name=str(name), start=found[1], end=found[2]))
+        partitions.setdefault(str(table), []).append(_partition(str(table), str(name), str(bound)))
     return tuple(
         Table(name=name, columns=columns[name], partitions=tuple(partitions.get(name, ())))
         for name in order.static_order()
     )
+
+
+def _partition(table: str, name: str, bound: str) -> Partition:
+    if found := _RANGE.fullmatch(bound):
+        return Partition(name=name, start=found[1], end=found[2])
+    if found := _LIST.fullmatch(bound):
+        return Partition(name=name, value=found[1])
+    raise BadInputError(f"the partition {name} of {table} is not one of ours ({bound}); detach it first")
 
 
 def dump(connection: Connection, table: Table) -> Iterator[bytes]:
@@ -149,6 +157,8 @@ def load(connection: Connection, wanted: tuple[Table, ...], entries: Iterable[En
         if name not in by_name:
             raise BadInputError(f"the backup has rows of a table {name!r} that its header lacks; it is damaged")
         _fill(connection, by_name[name], pieces)
+    if _INDEXED in by_name:
+        connection.execute(_query("UPDATE {} SET changed = (pg_current_xact_id()::text)::bigint", _INDEXED))
     loaded: dict[str, int] = {}
     for table in wanted:
         _set_sequences(connection, table)
@@ -170,12 +180,13 @@ def _fill(connection: Connection, table: Table, pieces: Iterable[Entry]) -> None
 def _make_partitions(connection: Connection, table: Table) -> None:
     for partition in table.partitions:
         # A partition that is named directly is not covered by its parent's policy: it carries no grants.
+        if partition.value is None:
+            bounds = sql.SQL("FROM ({}) TO ({})").format(sql.Literal(partition.start), sql.Literal(partition.end))
+        else:
+            bounds = sql.SQL("IN ({})").format(sql.Literal(partition.value))
         connection.execute(
-            sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF {} FOR VALUES FROM ({}) TO ({})").format(
-                sql.Identifier(SCHEMA, partition.name),
-                sql.Identifier(SCHEMA, table.name),
-                sql.Literal(partition.start),
-                sql.Literal(partition.end),
+            sql.SQL("CREATE TABLE IF NOT EXISTS {} PARTITION OF {} FOR VALUES {}").format(
+                sql.Identifier(SCHEMA, partition.name), sql.Identifier(SCHEMA, table.name), bounds
             )
         )
         connection.execute(_query("REVOKE ALL ON {} FROM PUBLIC, brainops_app", partition.name))

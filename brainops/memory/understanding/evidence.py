@@ -120,7 +120,7 @@ def _other_values(statement: Statement, about: frozenset[str], later: list[Messa
     mine = values(statement.text)
     measured = named = 0.0
     for message in later if mine else ():
-        if _only_repeats(message, statement):
+        if mine.keys().isdisjoint(message.values) or _only_repeats(message, statement):
             continue
         other = [unit for unit in mine if unit in message.values and not mine[unit] & message.values[unit]]
         if any(unit.startswith("@") for unit in other):
