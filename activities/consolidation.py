@@ -83,7 +83,7 @@ class Consolidation:
             learner = SessionLearner(sessions, PersistentStore(self._database), WorkStore(self._database, None))
             try:
                 return (await learner.learn(request.session_id)).understood
-            except Exception:
+            except Exception:  # whatever it is, this session must not come first again in the next round
                 await sessions.put_off(request.session_id)
                 raise
 

@@ -37,9 +37,13 @@ REPORT_LIMIT = 8_000
 """Characters of what another agent reported: those are conclusions, not raw material."""
 
 
+CHARACTERS_PER_TOKEN = 4
+"""By which tokens are estimated, wherever memory counts them."""
+
+
 def tokens(text: str) -> int:
     """An estimate of the tokens of `text`: its characters / 4, rounded up; within a fifth for English and code."""
-    return -(-len(text) // 4)
+    return -(-len(text) // CHARACTERS_PER_TOKEN)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,11 @@ from brainops.contracts.memory import Memory, Recall, Recalled, RecallKind, Reca
 from brainops.memory.memory_rows import as_memory
 from brainops.memory.mirror import position_of
 from brainops.memory.passages import MOST_SHOWN, memory_document, memory_passage, message_document
+from brainops.memory.pruner import CHARACTERS_PER_TOKEN
 from brainops.memory.ranking import words
 from brainops.memory.ranking.beliefs import MAX_QUESTIONS, Belief, BeliefType
 from brainops.memory.ranking.fusion import Weights
 from brainops.memory.ranking.rows import Scored
-
-CHARACTERS_PER_TOKEN = 4
 
 PERSONA = "persona"
 """Type of the memories that say what every agent should know of their owner."""

@@ -30,6 +30,7 @@ from brainops.errors import UnavailableError
 from brainops.memory.learning import SessionLearner
 from brainops.memory.own_words import CLOSE_TAG, OPEN_TAG, wrapped
 from brainops.memory.persistent import PersistentStore
+from brainops.memory.pruner import CHARACTERS_PER_TOKEN, tokens
 from brainops.memory.snapshots import SnapshotStore
 from brainops.memory.todos import TodoStore
 from brainops.memory.understanding.briefing import brief
@@ -37,8 +38,6 @@ from brainops.memory.understanding.model import Speaker, Statement, StatementKin
 from brainops.memory.work import WorkStore
 
 _logger = logging.getLogger(__name__)
-
-CHARACTERS_PER_TOKEN = 4
 
 MOST_MEMORIES = 5_000
 """Memories of the scope that a restore looks at: the newest."""
@@ -135,7 +134,7 @@ class Restorer:
         whole = wrapped(body)
         return Restored(
             text=whole,
-            tokens=-(-len(whole) // CHARACTERS_PER_TOKEN),
+            tokens=tokens(whole),
             used=told.used,
             sessions=await self._sessions(request, now),
             duplicate=duplicate,

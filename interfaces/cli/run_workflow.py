@@ -3,12 +3,13 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 from pydantic import BaseModel
 from temporalio.common import WorkflowIDConflictPolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.types import MethodAsyncSingleParam
 
 from activities.monitoring import IncidentDesk
 from brainops.checks.store import CheckStore
@@ -38,6 +39,9 @@ from workflows.memory_retention import MemoryRetentionWorkflow
 from workflows.retention import RetentionWorkflow
 
 RESULT_SECONDS = 1800.0
+
+Request = TypeVar("Request")
+Result = TypeVar("Result")
 """A workflow that takes longer goes on without this command."""
 
 
@@ -125,67 +129,65 @@ async def _startup(stack: Connections, arguments: list[str]) -> RunAnswer:
     return RunAnswer(workflow="startup", workflow_id=handle.id, message="\n".join(lines), result=result)
 
 
-async def _retention(stack: Connections, arguments: list[str]) -> RunAnswer:
-
+async def _round(
+    stack: Connections,
+    arguments: list[str],
+    name: str,
+    what: str,
+    run: MethodAsyncSingleParam[Any, Request, Result],
+    request: Request,
+) -> tuple[str, Result]:
+    """Run one round of what a schedule runs; its workflow id and result. `what`: the round, in the words of an error."""
     if arguments:
-        raise BadInputError("retention takes no arguments; write: brainops run retention")
+        raise BadInputError(f"{name} takes no arguments; write: brainops run {name}")
     client = await stack.temporal()
-    async with translated("the upkeep", RESULT_SECONDS):
+    async with translated(what, RESULT_SECONDS):
         handle = await client.start_workflow(
-            RetentionWorkflow.run,
-            RetentionRequest(),
-            id=f"retention/by-hand/{datetime.now(UTC):%Y%m%dT%H%M%S.%f}",
-            task_queue=CONTROL_QUEUE,
+            run, request, id=f"{name}/by-hand/{datetime.now(UTC):%Y%m%dT%H%M%S.%f}", task_queue=CONTROL_QUEUE
         )
-        result = await handle.result()
+        return handle.id, await handle.result()
+
+
+async def _retention(stack: Connections, arguments: list[str]) -> RunAnswer:
+    name = "retention"
+    workflow_id, result = await _round(stack, arguments, name, "the upkeep", RetentionWorkflow.run, RetentionRequest())
     message = (
         f"Wrote {result.minutes_written} minutes and {result.hours_written} hours of samples, removed "
         f"{result.rows_removed} rows, kept {result.histories_archived} histories."
     )
-    return RunAnswer(workflow="retention", workflow_id=handle.id, message=message, result=result)
+    return RunAnswer(workflow=name, workflow_id=workflow_id, message=message, result=result)
+
+
+_RESTS = "ContextKeeper is paused or switched off; nothing was done."
 
 
 async def _consolidation(stack: Connections, arguments: list[str]) -> RunAnswer:
-    if arguments:
-        raise BadInputError("consolidation takes no arguments; write: brainops run consolidation")
-    client = await stack.temporal()
-    async with translated("the consolidation", RESULT_SECONDS):
-        handle = await client.start_workflow(
-            ConsolidationWorkflow.run,
-            ConsolidationRequest(),
-            id=f"consolidation/by-hand/{datetime.now(UTC):%Y%m%dT%H%M%S.%f}",
-            task_queue=CONTROL_QUEUE,
-        )
-        result = await handle.result()
+    name = "consolidation"
+    workflow_id, result = await _round(
+        stack, arguments, name, "the consolidation", ConsolidationWorkflow.run, ConsolidationRequest()
+    )
     message = (
-        "ContextKeeper is paused or switched off; nothing was done."
-        if result.skipped
-        else f"Read {result.sessions_read} sessions ({result.sessions_failed} failed), merged {result.merged} memories, "
+        f"Read {result.sessions_read} sessions ({result.sessions_failed} failed), merged {result.merged} memories, "
         f"made {result.proposed} proposals, measured {result.measured}."
     )
-    return RunAnswer(workflow="consolidation", workflow_id=handle.id, message=message, result=result)
+    return RunAnswer(
+        workflow=name, workflow_id=workflow_id, message=_RESTS if result.skipped else message, result=result
+    )
 
 
 async def _memory_retention(stack: Connections, arguments: list[str]) -> RunAnswer:
-    if arguments:
-        raise BadInputError("memory-retention takes no arguments; write: brainops run memory-retention")
-    client = await stack.temporal()
-    async with translated("the upkeep of memory", RESULT_SECONDS):
-        handle = await client.start_workflow(
-            MemoryRetentionWorkflow.run,
-            MemoryRetentionRequest(),
-            id=f"memory-retention/by-hand/{datetime.now(UTC):%Y%m%dT%H%M%S.%f}",
-            task_queue=CONTROL_QUEUE,
-        )
-        result = await handle.result()
+    name = "memory-retention"
+    workflow_id, result = await _round(
+        stack, arguments, name, "the upkeep of memory", MemoryRetentionWorkflow.run, MemoryRetentionRequest()
+    )
     purged = ", ".join(f"{count} {kind}" for kind, count in result.purged.items()) or "nothing"
     message = (
-        "ContextKeeper is paused or switched off; nothing was done."
-        if result.skipped
-        else f"Archived {result.messages_archived} messages of {result.sessions_archived} sessions "
+        f"Archived {result.messages_archived} messages of {result.sessions_archived} sessions "
         f"({result.sessions_failed} failed), purged {purged}."
     )
-    return RunAnswer(workflow="memory-retention", workflow_id=handle.id, message=message, result=result)
+    return RunAnswer(
+        workflow=name, workflow_id=workflow_id, message=_RESTS if result.skipped else message, result=result
+    )
 
 
 async def _incident(stack: Connections, arguments: list[str]) -> RunAnswer:
